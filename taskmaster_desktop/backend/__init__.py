@@ -1,0 +1,1 @@
+"""The engine and everything it stands on; runs without Qt."""

@@ -1,0 +1,1 @@
+"""The embedded runtime: worker agents as local processes."""

@@ -1,0 +1,102 @@
+"""Starting an agent's process and handing it its secret. Blocking; called on the runtime's helper threads."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from taskmaster_desktop.backend.fleet.linux import ProcessRef, boot_id
+from taskmaster_desktop.backend.fleet.worker_folder import LOG_NAME, WORK_NAME, Trace, WorkerFolders
+from taskmaster_desktop.backend.ports import WorkerSecret
+
+MARK = "TASKMASTER_WORKER_ID"
+"""In the environment of the agent and, through it, of its commands: by it an engine knows what is its own."""
+
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "PYTHONPATH")
+
+
+class _Detached(subprocess.Popen[bytes]):
+    """A process that may outlive this object without a warning; it is watched and reaped by its pidfd."""
+
+    def __del__(self) -> None:
+        pass
+
+
+def launch_agent(
+    command: Sequence[str], folders: WorkerFolders, secret: WorkerSecret, extra_env: Mapping[str, str]
+) -> tuple[Trace, ProcessRef]:
+    """Starts the agent in a new session. Its trace is on disk before it gets its secret, so that an agent
+    that works can always be found again; one that never gets its secret exits.
+
+    Raises:
+        OSError: the process could not be started or its folder not be written; nothing runs.
+    """
+    folder = folders.create(secret.worker_id)
+    process = _start(command, folder, _environment(secret.worker_id, extra_env))
+    assert process.stdin is not None
+    with process.stdin:
+        ref = ProcessRef.open(process.pid)
+        assert ref is not None, "a child that nobody waited for still exists"
+        trace = Trace(worker_id=secret.worker_id, pid=ref.pid, started=ref.started, boot_id=boot_id())
+        try:
+            folders.write(trace)
+        except OSError:
+            ref.send_signal(signal.SIGKILL)
+            process.wait()
+            ref.close()
+            raise
+        _hand_over(process.stdin.fileno(), bundle_of(secret, folder / WORK_NAME))
+    return trace, ref
+
+
+def _start(command: Sequence[str], folder: Path, env: Mapping[str, str]) -> _Detached:
+    descriptor = os.open(folder / LOG_NAME, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "ab") as log_file:
+        return _Detached(
+            list(command),
+            stdin=subprocess.PIPE,
+            stdout=log_file,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env=dict(env),
+            start_new_session=True,
+            bufsize=0,
+        )
+
+
+def _environment(worker_id: str, extra: Mapping[str, str]) -> dict[str, str]:
+    """Little, and nothing secret: everybody with the same user may read it."""
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    return inherited | dict(extra) | {MARK: worker_id}
+
+
+def bundle_of(secret: WorkerSecret, work_dir: Path) -> bytes:
+    """4 bytes of length, big-endian, then JSON in UTF-8; some 3 KiB, well below what a pipe holds."""
+    body = json.dumps(
+        {
+            "worker_id": secret.worker_id,
+            "name": secret.name,
+            "slots": secret.slots,
+            "endpoints": list(secret.endpoints),
+            "server_name": secret.server_name,
+            "ca_pem": secret.ca_pem.decode("ascii"),
+            "cert_pem": secret.cert_pem.decode("ascii"),
+            "key_pem": secret.key_pem.decode("ascii"),
+            "work_dir": str(work_dir),
+        }
+    ).encode()
+    return len(body).to_bytes(4, "big") + body
+
+
+def _hand_over(descriptor: int, bundle: bytes) -> None:
+    """An agent that is already dead reads nothing; its end is noticed elsewhere."""
+    view = memoryview(bundle)
+    try:
+        while view:
+            view = view[os.write(descriptor, view) :]
+    except BrokenPipeError:
+        pass

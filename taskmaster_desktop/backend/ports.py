@@ -1,0 +1,267 @@
+"""What the engine needs from the outside world, as Protocols; adapters implement them, tests fake them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeVar
+
+from taskmaster_desktop.backend.clock import Moment
+from taskmaster_desktop.backend.core.instructions import Changes, ReadDelayed, ReadReady, Sends
+from taskmaster_desktop.backend.core.stimuli import OpenAttempt, Report
+from taskmaster_desktop.backend.model import (
+    AttemptRecord,
+    BatchRecord,
+    EventRecord,
+    LoadedTasks,
+    OutputChunk,
+    Recovery,
+    TaskFilter,
+    TaskPage,
+    TaskRecord,
+    Totals,
+    WorkerRecord,
+)
+
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    def now(self) -> Moment: ...
+
+
+class StaleEpoch(Exception):
+    """Another engine has taken over this database; this one must stop."""
+
+
+class StaleWrite(Exception):
+    """A guarded row did not say what the core believed; the transaction was rolled back."""
+
+
+class Tidied(NamedTuple):
+    """How many tasks a slice of retention has removed, by what `Totals` counted them as.
+
+    Attributes:
+        more: call again soon; the pass is not complete.
+    """
+
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    discarded: int = 0
+    more: bool = False
+
+
+class Store(Protocol):
+    """The one writing connection. All calls block and come from one thread, in order.
+
+    Errors: `EnvironmentProblem` where the disk or the database is at fault; after it nothing of the
+    call's changes is stored. `StaleEpoch` and `StaleWrite` as they say.
+    """
+
+    def begin_epoch(self) -> Recovery:
+        """Start a new life: a greater epoch, durable; and what the last life left behind."""
+
+    def apply(self, changes: Changes) -> None:
+        """Write everything in one transaction; on disk when this returns."""
+
+    def read_ready(self, request: ReadReady) -> LoadedTasks:
+        """At most `limit` pending tasks with due_us = 0."""
+
+    def read_delayed(self, request: ReadDelayed) -> LoadedTasks:
+        """At most `limit` pending tasks with due_us > 0."""
+
+    def load_tasks(self, numbers: Sequence[int]) -> LoadedTasks:
+        """Those of `numbers` that exist, in order of number."""
+
+    def find_numbers(self, chosen: TaskFilter, after: int, limit: int) -> Sequence[int]:
+        """Numbers greater than `after` of tasks that match, ascending, at most `limit`."""
+
+    def find_by_key(self, idempotency_key: str) -> BatchRecord | None: ...
+
+    def batch(self, number: int) -> BatchRecord | None: ...
+
+    def tidy(self, now_us: int) -> Tidied:
+        """Do one short slice of retention (old tasks, too much output) and of upkeep.
+
+        The stored totals are already lowered by what the answer says was removed. The caller must lower
+        its own by the same before it hands over the next `Changes.totals`."""
+
+
+class StoreThread(Protocol):
+    """The one thread on which a `Store` is called."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None:
+        """Finish what was asked for, then end; may be called twice or before start."""
+
+    def call(self, fn: Callable[..., T], *args: object) -> Future[T]:
+        """Run in order on the store's thread."""
+
+
+class Query(Protocol):
+    """Short reads on connections of their own; thread-safe; never see an uncommitted row."""
+
+    def task(self, number: int) -> TaskRecord | None: ...
+
+    def number_of(self, task_id: bytes) -> int | None: ...
+
+    def tasks(self, chosen: TaskFilter, *, after: int | None, limit: int, newest_first: bool) -> TaskPage:
+        """One page in order of number. A text filter looks at a bounded slice of rows at a time: a page
+        may be short or empty and still name `next_after`."""
+
+    def attempts(self, number: int) -> Sequence[AttemptRecord]: ...
+
+    def output(self, number: int, attempt: int) -> Sequence[OutputChunk]:
+        """What is kept, in order of offset; a gap between offsets is what was dropped."""
+
+    def batch(self, number: int) -> BatchRecord | None: ...
+
+    def batch_by_id(self, batch_id: bytes) -> BatchRecord | None: ...
+
+    def totals(self) -> Totals: ...
+
+    def workers(self, *, living_only: bool) -> Sequence[WorkerRecord]: ...
+
+    def events(self, *, limit: int) -> Sequence[EventRecord]:
+        """The newest, oldest of them first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedWorker:
+    """What a runtime sees of a worker, found by our own mark on it and never by its name."""
+
+    id: str
+    handle: str
+    alive: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A worker's end, confirmed: nothing of it runs any more, commands included.
+
+    Attributes:
+        reason: one clause for people, such as "killed by signal 9".
+        clean: it ended by itself with exit code 0.
+        oom: the system killed it for want of memory.
+    """
+
+    reason: str
+    clean: bool = False
+    oom: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSecret:
+    """What a worker is handed over its standard input, before it starts work."""
+
+    worker_id: str
+    name: str
+    slots: int
+    endpoints: tuple[str, ...]
+    server_name: str
+    ca_pem: bytes
+    cert_pem: bytes
+    key_pem: bytes
+
+
+class WorkerRuntime(Protocol):
+    """Starts, ends and watches workers. All calls come from the engine's loop and never block it."""
+
+    name: str
+    self_stop_s: float
+    """How long a worker may be alone before it stops by itself."""
+    confirms_death: bool
+    """Whether `kill` can tell that nothing of the worker is left."""
+
+    async def start(self) -> None:
+        """Make ready; raises EnvironmentProblem where that is impossible."""
+
+    async def close(self) -> None:
+        """Let go of everything without ending any worker."""
+
+    def watch(self, on_ended: Callable[[str, Ended], None]) -> None:
+        """Name the callback that hears of each worker's confirmed end, once, on the engine's loop."""
+
+    async def launch(self, worker: WorkerRecord, secret: WorkerSecret) -> str:
+        """Start a worker and return its handle; raises EnvironmentProblem."""
+
+    async def terminate(self, worker: WorkerRecord) -> None:
+        """Ask it to drain and end (TERM); returns at once."""
+
+    async def kill(self, worker: WorkerRecord) -> None:
+        """SIGKILL it with everything it started; its end is reported through `watch`."""
+
+    async def observe(self) -> Sequence[ObservedWorker]:
+        """All workers of this instance that left a trace, living or not; begins to watch the living."""
+
+    async def log(self, worker: WorkerRecord, *, tail_bytes: int) -> bytes:
+        """The end of the worker's own log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """What a worker says first. The door has already checked that `worker_id` is its certificate's name."""
+
+    worker_id: str
+    boot_id: str
+    agent_version: str
+    slots: int
+    hostname: str
+    pid: int
+    attempts: tuple[OpenAttempt, ...]
+
+
+class Link(Protocol):
+    """The engine's end of one session. Called on the engine's loop only; never blocks."""
+
+    def send(self, sends: Sends) -> None:
+        """Queue messages; what collects while a write is in flight leaves as one message. The link
+        takes over `sends`; the caller must not use it afterwards."""
+
+    def close(self, reason: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """The answer to a hello."""
+
+    session: int
+    instance: str
+    heartbeat_interval_s: float
+    self_stop_s: float
+
+
+class SessionRefused(Exception):
+    """The hello is not welcome; `permanent` tells the agent to exit rather than to try again."""
+
+    def __init__(self, reason: str, *, permanent: bool) -> None:
+        super().__init__(reason)
+        self.permanent = permanent
+
+
+class SessionHandler(Protocol):
+    """What the door for workers calls, on the engine's loop."""
+
+    async def admit(self, hello: Hello, link: Link) -> Admission:
+        """Returns once the new session is durable; raises SessionRefused. The door then sends the welcome
+        before anything that was queued on the link."""
+
+    def report(self, report: Report) -> None: ...
+
+    def closed(self, session: int) -> None:
+        """The stream ended, whoever ended it; called once for each admitted session."""
+
+
+class WorkerDoor(Protocol):
+    """Where workers connect: listens, authenticates, speaks the worker protocol."""
+
+    async def start(self, handler: SessionHandler) -> None:
+        """Raises EnvironmentProblem where no endpoint can be opened."""
+
+    async def close(self) -> None: ...
+
+    def secret_for(self, worker: WorkerRecord) -> WorkerSecret:
+        """Endpoints and a fresh identity of its own for a worker about to be launched."""

@@ -1,0 +1,223 @@
+"""Commands on their way to the core: identity, idempotency, bulk actions, and who waits for a batch.
+
+`prepare` runs on the caller's thread; everything else on the engine's loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from uuid_utils import uuid7
+
+from taskmaster_desktop.backend.api import Submitted
+from taskmaster_desktop.backend.clock import SECOND_US
+from taskmaster_desktop.backend.commands import (
+    MAX_DELAY_S,
+    CancelTasks,
+    Command,
+    KillWorkerNow,
+    PauseQueue,
+    RetryTasks,
+    ScaleFleet,
+    SelfHeal,
+    StopWorkerGently,
+    SubmitBatch,
+    TaskAction,
+)
+from taskmaster_desktop.backend.core import stimuli
+from taskmaster_desktop.backend.core.instructions import BatchCounts
+from taskmaster_desktop.backend.core.stimuli import Stimulus, Submit
+from taskmaster_desktop.backend.errors import Conflict, NotFound, TaskMasterError, UserError
+from taskmaster_desktop.backend.model import BatchRecord, TaskFilter
+from taskmaster_desktop.backend.ports import Store
+
+if TYPE_CHECKING:
+    from taskmaster_desktop.backend.engine import Engine
+
+SLICE = 1_000
+"""How many tasks a bulk action loads at once."""
+
+
+class Requests:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._keys: dict[str, Future[Any]] = {}  # idempotency keys whose batch is on its way to the disk
+        self._waiting: dict[int, tuple[BatchRecord, list[Future[BatchRecord]]]] = {}
+
+    # === entering
+    def prepare(self, command: Command) -> Command | tuple[Submit, float]:
+        """What can be done before the loop is needed: ids, and rows as they will be stored."""
+        if not isinstance(command, SubmitBatch):
+            return command
+        return (
+            Submit(
+                batch_id=uuid7().bytes,
+                task_ids=b"".join([uuid7().bytes for _ in range(command.size)]),
+                works=[work.stored() for work in command.works],
+                count=command.size,
+                options=command.options,
+                run_at_us=command.run_at_us,
+                idempotency_key=command.idempotency_key,
+                body_hash=command.body_hash() if command.idempotency_key is not None else None,
+            ),
+            command.delay_s,
+        )
+
+    def take(self, request: Command | tuple[Submit, float], future: Future[Any]) -> None:
+        """Let a prepared command happen; the future gets its answer or its error."""
+        try:
+            if isinstance(request, tuple):
+                self._submit(*request, future)
+            elif isinstance(request, TaskAction):
+                self._engine.spawn(self._act(request, future))
+            else:
+                self._engine.feed(_stimulus(request), reply_to=future)
+        except TaskMasterError as error:
+            future.set_exception(error)
+
+    # === batches
+    def _submit(self, submit: Submit, delay_s: float, future: Future[Any]) -> None:
+        latest_us = self._engine.now_us() + round(MAX_DELAY_S * SECOND_US)
+        if submit.run_at_us is not None and submit.run_at_us > latest_us:
+            raise UserError("run_at must be at most 365 days from now.", field="run_at")
+        if delay_s:
+            submit = replace(submit, run_at_us=self._engine.now_us() + round(delay_s * SECOND_US))
+        if submit.idempotency_key is None:
+            self._submit_new(submit, future)
+        else:
+            self._engine.spawn(self._submit_once(submit, submit.idempotency_key, future))
+
+    def _submit_new(self, submit: Submit, future: Future[Any]) -> None:
+        durable: Future[Any] = Future()
+        durable.add_done_callback(
+            lambda done: _pass_on(done, future, lambda batch: Submitted(batch, repeated=False))
+        )
+        self._engine.feed(submit, reply_to=durable)
+
+    async def _submit_once(self, submit: Submit, key: str, future: Future[Any]) -> None:
+        try:
+            while key in self._keys:
+                await asyncio.wait([asyncio.wrap_future(self._keys[key])])
+            self._keys[key] = future
+            try:
+                known = await asyncio.wrap_future(self._engine.read(lambda store: store.find_by_key(key)))
+                if known is None:
+                    self._submit_new(submit, future)
+                    await asyncio.wait([asyncio.wrap_future(future)])
+                elif known.body_hash == submit.body_hash:
+                    future.set_result(Submitted(known, repeated=True))
+                else:
+                    raise Conflict(
+                        "This idempotency key was used with another request. Choose a new key.",
+                        field="idempotency_key",
+                    )
+            finally:
+                del self._keys[key]
+        except TaskMasterError as error:
+            if not future.done():
+                future.set_exception(error)
+
+    # === existing tasks
+    async def _act(self, action: TaskAction, future: Future[int]) -> None:
+        kind: Callable[..., Stimulus]
+        if isinstance(action, CancelTasks):
+            kind = stimuli.Cancel
+        else:
+            kind = stimuli.Retry if isinstance(action, RetryTasks) else stimuli.Discard
+        try:
+            if action.chosen is not None:
+                affected = await self._act_on_filter(kind, action.chosen)
+            else:
+                affected = 0
+                for start in range(0, len(action.numbers or ()), SLICE):
+                    affected += await self._act_on(kind, (action.numbers or ())[start : start + SLICE])
+            future.set_result(affected)
+        except TaskMasterError as error:
+            future.set_exception(error)
+
+    async def _act_on_filter(self, kind: Callable[..., Stimulus], chosen: TaskFilter) -> int:
+        affected = after = 0
+        while True:
+            find = partial(_find_numbers, chosen=chosen, after=after)
+            numbers = await asyncio.wrap_future(self._engine.read(find))
+            if not numbers:
+                return affected
+            affected += await self._act_on(kind, numbers)
+            after = numbers[-1]
+
+    async def _act_on(self, kind: Callable[..., Stimulus], numbers: Sequence[int]) -> int:
+        loaded = await asyncio.wrap_future(self._engine.load(numbers))
+        durable: Future[int] = Future()
+        self._engine.feed(kind(tasks=loaded), reply_to=durable)
+        return await asyncio.wrap_future(durable)
+
+    # === waiting
+    def wait_batch(self, number: int, future: Future[BatchRecord]) -> None:
+        self._engine.spawn(self._wait_batch(number, future))
+
+    async def _wait_batch(self, number: int, future: Future[BatchRecord]) -> None:
+        try:
+            batch = await asyncio.wrap_future(self._engine.read(lambda store: store.batch(number)))
+            if batch is None:
+                raise NotFound(f"There is no batch {number}.", field="batch")
+            if _is_done(batch):
+                future.set_result(batch)
+            else:
+                self._waiting.setdefault(number, (batch, []))[1].append(future)
+        except TaskMasterError as error:
+            future.set_exception(error)
+
+    def committed(self, counts: Mapping[int, BatchCounts]) -> None:
+        """These counters are durable now."""
+        if not self._waiting:
+            return
+        for number, (completed, failed, cancelled) in counts.items():
+            found = self._waiting.get(number)
+            if found is None:
+                continue
+            batch = found[0]._replace(completed=completed, failed=failed, cancelled=cancelled)
+            if _is_done(batch):
+                del self._waiting[number]
+                for future in found[1]:
+                    future.set_result(batch)
+
+    def close(self, error: TaskMasterError) -> None:
+        """Tell everybody who still waits that it is over."""
+        for _, futures in self._waiting.values():
+            for future in futures:
+                future.set_exception(error)
+        self._waiting.clear()
+
+
+def _find_numbers(store: Store, *, chosen: TaskFilter, after: int) -> Sequence[int]:
+    return store.find_numbers(chosen, after, SLICE)
+
+
+def _is_done(batch: BatchRecord) -> bool:
+    return batch.completed + batch.failed + batch.cancelled == batch.size
+
+
+def _pass_on(done: Future[Any], to: Future[Any], change: Callable[[Any], Any]) -> None:
+    error = done.exception()
+    if error is not None:
+        to.set_exception(error)
+    else:
+        to.set_result(change(done.result()))
+
+
+def _stimulus(command: Command) -> Stimulus:
+    if isinstance(command, ScaleFleet):
+        return stimuli.Scale(desired=command.workers)
+    if isinstance(command, KillWorkerNow):
+        return stimuli.OrderKill(worker=command.worker)
+    if isinstance(command, StopWorkerGently):
+        return stimuli.StopWorker(worker=command.worker)
+    if isinstance(command, PauseQueue):
+        return stimuli.SetPaused(paused=command.paused)
+    assert isinstance(command, SelfHeal)
+    return stimuli.SetSelfHeal(self_heal=command.on)

@@ -1,0 +1,1 @@
+"""Generated from proto/taskmaster/v1/worker.proto by `make proto`; do not edit."""

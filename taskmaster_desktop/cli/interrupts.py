@@ -1,0 +1,69 @@
+"""Ctrl-C and SIGTERM: the first asks for a clean end, the second for the end at once.
+
+Handlers run on the main thread between two of its instructions, so they only set flags, wake who waits and
+call what is safe there. Nothing raises KeyboardInterrupt: clean-up is never cut in two.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+from taskmaster_desktop.cli import exit_codes
+
+LAST_LIMIT_S = 1.5
+"""After the second signal: how long killing may take before the process goes all the same."""
+
+
+class Interrupts:
+    """Use as a context manager around the work.
+
+    Args:
+        on_first, on_second: called in the signal handler; must not block.
+    """
+
+    def __init__(
+        self, *, on_first: Callable[[], None] | None = None, on_second: Callable[[], None] | None = None
+    ) -> None:
+        self.count = 0  # written by the handlers, which run on the main thread
+        self._on_first = on_first or _nothing
+        self._on_second = on_second or _nothing
+        self._before: dict[int, object] = {}
+        self._bell = threading.Event()
+
+    def __enter__(self) -> Interrupts:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._arrived)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        self._before.clear()
+
+    @property
+    def wanted(self) -> bool:
+        """Somebody asked for the end."""
+        return self.count > 0
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the first signal; True when it has come."""
+        return self._bell.wait(timeout_s)
+
+    def _arrived(self, _number: int, _frame: FrameType | None) -> None:
+        self.count += 1
+        self._bell.set()
+        if self.count == 1:
+            self._on_first()
+        elif self.count == 2:
+            last = threading.Timer(LAST_LIMIT_S, os._exit, (exit_codes.INTERRUPTED,))
+            last.daemon = True
+            last.start()
+            self._on_second()
+
+
+def _nothing() -> None:
+    """For a signal that nobody listens to."""

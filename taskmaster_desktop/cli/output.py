@@ -1,0 +1,107 @@
+"""The one way to the terminal: results on standard output, everything for people's eyes only on standard error.
+
+Used by the main thread alone. With `--json` standard output carries nothing but the machine's part. A
+reader that goes away (`| head`) raises `OutputClosed` at the next write, which ends the command quietly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from typing import BinaryIO, TextIO
+
+PREFIX = "taskmaster: "
+
+
+class OutputClosed(Exception):
+    """Nobody reads standard output any more."""
+
+
+class Output:
+    """
+    Args:
+        as_json: results are for a program; `result` for people is then left out.
+    """
+
+    def __init__(
+        self, *, as_json: bool = False, stdout: TextIO | None = None, stderr: TextIO | None = None
+    ) -> None:
+        self.as_json = as_json
+        self._stdout = stdout or sys.stdout
+        self._stderr = stderr or sys.stderr
+
+    # === standard output
+    def result(self, text: str) -> None:
+        """A line of the result for people; nothing under --json."""
+        if not self.as_json:
+            self.data(f"{text}\n".encode(errors="replace"))
+
+    def json(self, value: object) -> None:
+        """The result for programs, one line; nothing without --json."""
+        if self.as_json:
+            self.data(json.dumps(value, ensure_ascii=False).encode(errors="replace") + b"\n")
+
+    def data(self, data: bytes) -> None:
+        """Bytes as they are, at once."""
+        self._write(_binary(self._stdout), data)
+
+    # === standard error
+    def note(self, text: str) -> None:
+        """A line about what is going on."""
+        self.note_data(f"{text}\n".encode(errors="replace"))
+
+    def problem(self, sentence: str) -> None:
+        """What went wrong, in one sentence."""
+        self.note(f"{PREFIX}{sentence}")
+
+    def note_data(self, data: bytes) -> None:
+        """Bytes of a command's standard error, as they are. A closed standard error hurts nobody."""
+        with contextlib.suppress(OutputClosed):
+            self._write(_binary(self._stderr), data)
+
+    # === the terminal
+    @property
+    def stdout_is_terminal(self) -> bool:
+        return _is_terminal(self._stdout)
+
+    @property
+    def stderr_is_terminal(self) -> bool:
+        return _is_terminal(self._stderr)
+
+    @property
+    def stdout_text(self) -> TextIO:
+        """For a library that writes text itself (rich)."""
+        return self._stdout
+
+    @property
+    def stderr_text(self) -> TextIO:
+        return self._stderr
+
+    @staticmethod
+    def _write(stream: BinaryIO, data: bytes) -> None:
+        try:
+            stream.write(data)
+            stream.flush()
+        except (BrokenPipeError, ValueError) as error:  # ValueError: closed on our side
+            raise OutputClosed from error
+
+    def silence(self) -> None:
+        """After `OutputClosed`: keep the interpreter from complaining when it flushes at its end."""
+        with contextlib.suppress(OSError, ValueError):
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self._stdout.fileno())
+            os.close(null)
+
+
+def _binary(stream: TextIO) -> BinaryIO:
+    stream.flush()
+    return stream.buffer
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except ValueError:
+        return False

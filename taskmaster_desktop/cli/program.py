@@ -1,0 +1,222 @@
+"""The commands and their options, as typer sees them, and the way from a command line to an exit code.
+
+Here is only what help and completion need; each command imports its work when it runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from taskmaster_desktop import __version__
+from taskmaster_desktop.cli import exit_codes
+from taskmaster_desktop.cli.common import Common
+from taskmaster_desktop.cli.output import Output
+
+# Typer raises it for wrong usage, from wherever its version keeps click.
+_WrongUsage = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+Json = Annotated[bool, typer.Option("--json", help="Write the result for programs to standard output.")]
+DataDir = Annotated[Path | None, typer.Option("--data-dir", metavar="DIR", help="Keep everything in this folder.")]
+Runtime = Annotated[
+    str | None,
+    typer.Option("--runtime", metavar="auto|docker|process", help="What starts workers (default: auto)."),
+]
+LogLevel = Annotated[
+    str | None,
+    typer.Option("--log-level", metavar="debug|info|warning|error", help="Show the log from this level on."),
+]
+LogFormat = Annotated[
+    str | None, typer.Option("--log-format", metavar="text|json", help="How log lines look (default: text).")
+]
+Seconds = Annotated[
+    str | None,
+    typer.Option("--timeout", metavar="TIME", help="Stop an attempt after so long: 30, 30s, 5m, 2h."),
+]
+
+cli = typer.Typer(
+    name="taskmaster",
+    help="Runs commands over a fleet of workers on your own machine.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    """Do what a command line says. Wrong usage is one sentence and exit code 2."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    output = Output(as_json="--json" in words)
+    try:
+        code = typer.main.get_command(cli).main(args=words, prog_name="taskmaster", standalone_mode=False)
+    except _WrongUsage as error:
+        sentence = _sentence_of(error)
+        output.problem(sentence)
+        output.json({"error": sentence, "exit_code": exit_codes.WRONG_USAGE})
+        return exit_codes.WRONG_USAGE
+    return code if isinstance(code, int) else exit_codes.OK
+
+
+def _sentence_of(error: Any) -> str:
+    text = " ".join(str(error.format_message()).split())
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "taskmaster"
+    return f"{text.rstrip('.')}. Try: {path} --help"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        Output().result(f"taskmaster {__version__}")
+        raise typer.Exit
+
+
+@cli.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> int:
+    if context.invoked_subcommand is None:
+        Output().note(context.get_help())
+        raise typer.Exit(exit_codes.WRONG_USAGE)
+    return exit_codes.OK
+
+
+@cli.command()
+def demo(
+    runtime: Runtime = None,
+    report_json: Annotated[
+        Path | None, typer.Option("--report-json", metavar="FILE", help="Also write the report as JSON.")
+    ] = None,
+    report_html: Annotated[
+        Path | None, typer.Option("--report-html", metavar="FILE", help="Also write the report as a page.")
+    ] = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+) -> int:
+    """Run the seven-step demo and report what was measured.
+
+    Start, create 50 tasks, watch, scale to 1 and to 5, kill a worker in mid-task, make the fleet whole; then
+    check each promise from the database and from what the tasks wrote themselves. Takes about 40 seconds.
+    Uses a private temporary folder unless --data-dir names one.
+    """
+    from taskmaster_desktop.cli.demo import run_demo
+
+    common = Common(json=json, data_dir=data_dir, log_level=log_level, log_format=log_format)
+    return common.perform(
+        lambda output: run_demo(common, output, runtime=runtime, json_file=report_json, html_file=report_html)
+    )
+
+
+@cli.command(name="map", no_args_is_help=False)
+def map_(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TEMPLATE] [ARGUMENTS]", show_default=False, help="See above."),
+    ] = None,
+    argv: Annotated[
+        bool, typer.Option("--argv", help="No shell: PROGRAM ARGS... [::: ARGUMENTS...] is executed as it is.")
+    ] = False,
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="Standard input is separated by NUL, not by line ends.")
+    ] = False,
+    workers: Annotated[
+        str | None, typer.Option("--workers", "-w", metavar="N", help="How many at a time (default: CPUs).")
+    ] = None,
+    retries: Annotated[
+        str, typer.Option("--retries", metavar="N", help="Try a failed command so often again (0 to 10).")
+    ] = "0",
+    timeout: Seconds = None,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", "-k", help="Do the rest although a command has failed.")
+    ] = False,
+    order: Annotated[
+        str, typer.Option("--order", metavar="input|done", help="Print output in this order (default: input).")
+    ] = "input",
+    env: Annotated[
+        list[str] | None,
+        typer.Option("--env", metavar="NAME[=VALUE]", help="Hand on (or set) a variable; may be repeated."),
+    ] = None,
+    runtime: Runtime = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+) -> int:
+    """Run one command for each argument, N at a time, and pass on all they print.
+
+    \b
+    taskmaster map 'sha256sum {}' FILES...       one command per file; {} is the file's name, quoted
+    find . -print0 | taskmaster map -0 'gzip {}'  one argument per line (or NUL) of standard input
+    taskmaster map < commands.txt                 one command per line of standard input
+    taskmaster map --argv -- gzip -9 {} ::: FILES...   no shell: arguments are handed over as they are
+
+    Arguments that begin with a dash go after --. Commands run in the current folder. A line that reads
+    "::progress 42" sets a task's progress and is not passed on; of a command that is tried again, the output
+    of the last attempt is. Stops at the first failure unless --keep-going. Exit codes: 0 all well, 1 a
+    command failed, 2 wrong usage, 3 no engine, 124 timed out, 130 interrupted.
+    """
+    from taskmaster_desktop.cli.map import MapRequest, run_map
+
+    common = Common(json=json, data_dir=data_dir, log_level=log_level, log_format=log_format)
+    request = MapRequest(
+        words=tuple(words or ()),
+        argv=argv,
+        null=null,
+        workers=workers,
+        retries=retries,
+        timeout=timeout,
+        keep_going=keep_going,
+        order=order,
+        env=tuple(env or ()),
+        runtime=runtime,
+    )
+    return common.perform(lambda output: run_map(common, output, request))
+
+
+@cli.command()
+def serve(
+    workers: Annotated[
+        str | None,
+        typer.Option("--workers", "-w", metavar="N", help="Size of the fleet (default: as it was, else 3)."),
+    ] = None,
+    runtime: Runtime = None,
+    grace: Annotated[
+        str, typer.Option("--grace", metavar="TIME", help="At the end, let tasks run on for so long.")
+    ] = "30s",
+    data_dir: DataDir = None,
+    json: Json = False,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+) -> int:
+    """Run the engine without a window until SIGTERM or Ctrl-C.
+
+    The first signal lets workers finish what they run, the second ends everything within two seconds.
+    """
+    from taskmaster_desktop.cli.serve import run_serve
+
+    common = Common(json=json, data_dir=data_dir, log_level=log_level, log_format=log_format)
+    return common.perform(
+        lambda output: run_serve(common, output, workers=workers, runtime=runtime, grace=grace)
+    )
+
+
+@cli.command()
+def doctor(
+    data_dir: DataDir = None,
+    json: Json = False,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+) -> int:
+    """Check whether everything works on this machine, and say how to mend what does not."""
+    from taskmaster_desktop.cli.doctor import run_doctor
+
+    common = Common(json=json, data_dir=data_dir, log_level=log_level, log_format=log_format)
+    return common.perform(lambda output: run_doctor(common, output))

@@ -1,0 +1,1 @@
+"""All tests; `make test` runs what this machine can run."""
