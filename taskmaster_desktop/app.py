@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -31,7 +32,7 @@ from taskmaster_desktop.backend.errors import EnvironmentProblem
 from taskmaster_desktop.backend.fleet.process import ProcessRuntime
 from taskmaster_desktop.backend.ports import Clock, WorkerDoor, WorkerRuntime
 from taskmaster_desktop.backend.rpc.server import GrpcDoor
-from taskmaster_desktop.backend.store import OpenedStore, Retention, StoreWriter, open_store
+from taskmaster_desktop.backend.store import OpenedStore, Retention, open_store
 from taskmaster_desktop.paths import make_private_folder
 from taskmaster_desktop.settings import Settings
 
@@ -121,9 +122,8 @@ class App:
             make_private_folder(self.settings.data_dir)
             opened = open_store(self._database(), retention=self._retention())
             below.callback(opened.close)
-            writer = StoreWriter()
-            writer.start()
-            below.callback(writer.stop)
+            writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-writer")
+            below.callback(writer.shutdown)
             engine = self._build_engine(opened, writer)
             engine.start()
             below.callback(engine.stop, grace_s=0.0)
@@ -158,7 +158,7 @@ class App:
             max_age_s=self.settings.retention_days * DAY_S, max_output_bytes=int(self.settings.retention_bytes)
         )
 
-    def _build_engine(self, opened: OpenedStore, writer: StoreWriter) -> Engine:
+    def _build_engine(self, opened: OpenedStore, writer: ThreadPoolExecutor) -> Engine:
         runtime: WorkerRuntime = ProcessRuntime(self.settings.data_dir)
         door: WorkerDoor = GrpcDoor(self.settings.data_dir, opened.instance_id)
         if self._wrap_door is not None:
@@ -187,3 +187,4 @@ class App:
             engine.submit(SelfHeal(on=self.settings.self_heal)).result(START_LIMIT_S)
         if fresh or "workers" in given:
             engine.submit(ScaleFleet(workers=self.settings.workers)).result(START_LIMIT_S)
+

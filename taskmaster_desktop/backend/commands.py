@@ -72,8 +72,7 @@ class SubmitBatch:
     idempotency_key: str | None = None
 
     def check(self) -> None:
-        works: object = self.works
-        if not isinstance(works, Sequence) or len(works) == 0:
+        if not _is_list(self.works) or not self.works:
             raise UserError("There is no command to run.", field="command")
         _whole("count", self.count, 1, MAX_COUNT)
         if self.count > 1 and len(self.works) > 1:
@@ -237,6 +236,10 @@ def _text(name: str, value: object, least: int, most: int) -> None:
         value.encode()
     except UnicodeEncodeError:
         raise UserError(f"{name} must be text that can be written as UTF-8.", field=name) from None
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list | tuple)
 
 
 def _switch(name: str, value: object) -> None:

@@ -42,5 +42,12 @@ class EnvironmentProblem(TaskMasterError):
         self.fix = fix
 
 
+class EngineDown(EnvironmentProblem):
+    """The engine cannot take anything at the moment."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, fix="Try again in a moment.")
+
+
 class InvariantViolation(TaskMasterError):
     """The core found its own state impossible: a bug, reported with the story of the task."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 from taskmaster_desktop.backend.clock import Moment
 from taskmaster_desktop.backend.core.instructions import Changes, ReadDelayed, ReadReady, Sends
@@ -23,8 +22,6 @@ from taskmaster_desktop.backend.model import (
     Totals,
     WorkerRecord,
 )
-
-T = TypeVar("T")
 
 
 class Clock(Protocol):
@@ -87,18 +84,6 @@ class Store(Protocol):
 
         The stored totals are already lowered by what the answer says was removed. The caller must lower
         its own by the same before it hands over the next `Changes.totals`."""
-
-
-class StoreThread(Protocol):
-    """The one thread on which a `Store` is called."""
-
-    def start(self) -> None: ...
-
-    def stop(self) -> None:
-        """Finish what was asked for, then end; may be called twice or before start."""
-
-    def call(self, fn: Callable[..., T], *args: object) -> Future[T]:
-        """Run in order on the store's thread."""
 
 
 class Query(Protocol):

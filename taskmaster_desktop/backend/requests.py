@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from uuid_utils import uuid7
 
@@ -29,6 +29,7 @@ from taskmaster_desktop.backend.commands import (
     SubmitBatch,
     TaskAction,
 )
+from taskmaster_desktop.backend.coordinator import Coordinator
 from taskmaster_desktop.backend.core import stimuli
 from taskmaster_desktop.backend.core.instructions import BatchCounts
 from taskmaster_desktop.backend.core.stimuli import Stimulus, Submit
@@ -36,16 +37,15 @@ from taskmaster_desktop.backend.errors import Conflict, NotFound, TaskMasterErro
 from taskmaster_desktop.backend.model import BatchRecord, TaskFilter
 from taskmaster_desktop.backend.ports import Store
 
-if TYPE_CHECKING:
-    from taskmaster_desktop.backend.engine import Engine
-
+Spawn = Callable[[Coroutine[Any, Any, None]], None]
 SLICE = 1_000
 """How many tasks a bulk action loads at once."""
 
 
 class Requests:
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, coordinator: Coordinator, spawn: Spawn) -> None:
+        self._coordinator = coordinator
+        self._spawn = spawn
         self._keys: dict[str, Future[Any]] = {}  # idempotency keys whose batch is on its way to the disk
         self._waiting: dict[int, tuple[BatchRecord, list[Future[BatchRecord]]]] = {}
 
@@ -74,30 +74,30 @@ class Requests:
             if isinstance(request, tuple):
                 self._submit(*request, future)
             elif isinstance(request, TaskAction):
-                self._engine.spawn(self._act(request, future))
+                self._spawn(self._act(request, future))
             else:
-                self._engine.feed(_stimulus(request), reply_to=future)
+                self._coordinator.feed(_stimulus(request), reply_to=future)
         except TaskMasterError as error:
             future.set_exception(error)
 
     # === batches
     def _submit(self, submit: Submit, delay_s: float, future: Future[Any]) -> None:
-        latest_us = self._engine.now_us() + round(MAX_DELAY_S * SECOND_US)
+        latest_us = self._coordinator.now_us() + round(MAX_DELAY_S * SECOND_US)
         if submit.run_at_us is not None and submit.run_at_us > latest_us:
             raise UserError("run_at must be at most 365 days from now.", field="run_at")
         if delay_s:
-            submit = replace(submit, run_at_us=self._engine.now_us() + round(delay_s * SECOND_US))
+            submit = replace(submit, run_at_us=self._coordinator.now_us() + round(delay_s * SECOND_US))
         if submit.idempotency_key is None:
             self._submit_new(submit, future)
         else:
-            self._engine.spawn(self._submit_once(submit, submit.idempotency_key, future))
+            self._spawn(self._submit_once(submit, submit.idempotency_key, future))
 
     def _submit_new(self, submit: Submit, future: Future[Any]) -> None:
         durable: Future[Any] = Future()
         durable.add_done_callback(
             lambda done: _pass_on(done, future, lambda batch: Submitted(batch, repeated=False))
         )
-        self._engine.feed(submit, reply_to=durable)
+        self._coordinator.feed(submit, reply_to=durable)
 
     async def _submit_once(self, submit: Submit, key: str, future: Future[Any]) -> None:
         try:
@@ -105,7 +105,9 @@ class Requests:
                 await asyncio.wait([asyncio.wrap_future(self._keys[key])])
             self._keys[key] = future
             try:
-                known = await asyncio.wrap_future(self._engine.read(lambda store: store.find_by_key(key)))
+                known = await asyncio.wrap_future(
+                    self._coordinator.read(lambda store: store.find_by_key(key))
+                )
                 if known is None:
                     self._submit_new(submit, future)
                     await asyncio.wait([asyncio.wrap_future(future)])
@@ -144,25 +146,25 @@ class Requests:
         affected = after = 0
         while True:
             find = partial(_find_numbers, chosen=chosen, after=after)
-            numbers = await asyncio.wrap_future(self._engine.read(find))
+            numbers = await asyncio.wrap_future(self._coordinator.read(find))
             if not numbers:
                 return affected
             affected += await self._act_on(kind, numbers)
             after = numbers[-1]
 
     async def _act_on(self, kind: Callable[..., Stimulus], numbers: Sequence[int]) -> int:
-        loaded = await asyncio.wrap_future(self._engine.load(numbers))
+        loaded = await asyncio.wrap_future(self._coordinator.load(numbers))
         durable: Future[int] = Future()
-        self._engine.feed(kind(tasks=loaded), reply_to=durable)
+        self._coordinator.feed(kind(tasks=loaded), reply_to=durable)
         return await asyncio.wrap_future(durable)
 
     # === waiting
     def wait_batch(self, number: int, future: Future[BatchRecord]) -> None:
-        self._engine.spawn(self._wait_batch(number, future))
+        self._spawn(self._wait_batch(number, future))
 
     async def _wait_batch(self, number: int, future: Future[BatchRecord]) -> None:
         try:
-            batch = await asyncio.wrap_future(self._engine.read(lambda store: store.batch(number)))
+            batch = await asyncio.wrap_future(self._coordinator.read(lambda store: store.batch(number)))
             if batch is None:
                 raise NotFound(f"There is no batch {number}.", field="batch")
             if _is_done(batch):

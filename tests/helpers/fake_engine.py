@@ -351,6 +351,9 @@ class AgentProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         await self.exit_code()
+        self.end_input()
+
+    def end_input(self) -> None:
         if self.process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.close()
@@ -358,12 +361,13 @@ class AgentProcess:
 
 def start_agent(fields: dict[str, Any], folder: Path, env: dict[str, str] | None = None) -> AgentProcess:
     agent = start_raw_agent(encode_bundle(fields), folder, env)
-    assert agent.process.stdin is not None
-    agent.process.stdin.close()
+    agent.end_input()
     return agent
 
 
-def start_raw_agent(stdin: bytes, folder: Path, env: dict[str, str] | None = None) -> AgentProcess:
+def start_raw_agent(
+    stdin: bytes, folder: Path, env: dict[str, str] | None = None, *, new_session: bool = True
+) -> AgentProcess:
     """Starts an agent and writes these bytes to its standard input, which stays open."""
     log = folder / "agent.log"
     with log.open("ab") as log_file:
@@ -372,7 +376,7 @@ def start_raw_agent(stdin: bytes, folder: Path, env: dict[str, str] | None = Non
             stdin=subprocess.PIPE,
             stdout=log_file,
             stderr=log_file,
-            start_new_session=True,
+            start_new_session=new_session,
             env={**os.environ, "PYTHONPATH": str(WORKER_IMAGE), **(env or {})},
         )
     assert process.stdin is not None

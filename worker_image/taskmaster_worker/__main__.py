@@ -38,6 +38,8 @@ def _run(bundle: Bundle, leads_session: bool) -> int:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.close(null)
+    # Commands are executed without a copy of this process (vfork), so grpc has nothing to do at a fork.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     # grpc costs a third of a second to import; without a bundle there is no need of it.
     from taskmaster_worker.agent import Agent, ExitCode
 

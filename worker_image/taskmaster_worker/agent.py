@@ -36,6 +36,7 @@ class ExitCode(IntEnum):
 
     DRAINED = 0
     BUG = 70
+    NO_FOLDER = 73
     ALONE = 75
     REFUSED = 76
     NO_BUNDLE = 78
@@ -90,10 +91,14 @@ class Agent:
         """The whole life; all commands are dead or finished when it returns."""
         loop = asyncio.get_running_loop()
         self._stopped = loop.create_future()
+        try:
+            folders = TempFolders(loop, self._bundle.work_dir)
+        except OSError as error:
+            logger.critical("no folder for temporary files could be made: %s", error)
+            return ExitCode.NO_FOLDER
         loop.set_exception_handler(self._callback_failed)
         exits = make_exit_watch(loop)
         oom = OomCounter()
-        folders = TempFolders(loop, self._bundle.work_dir)
         dev_null = os.open(os.devnull, os.O_RDONLY)
         self._outbox = Outbox()
         shop = Workshop(loop=loop, exits=exits, oom=oom, folders=folders, dev_null=dev_null)

@@ -74,7 +74,7 @@ class RunningAttempt:
 
     def launch(self) -> None:
         """Executes it; its `started` has been written, or told in a hello."""
-        if self._execution is not None or self._stopping is not None:
+        if self._execution is not None or self._stopping is not None or self._table.closed:
             return
         self._launched_at = self._table.loop.time()
         try:
@@ -155,6 +155,7 @@ class AttemptTable:
         self.outbox = outbox
         self.launcher = launcher
         self.draining = False
+        self.closed = False
         self._slots = slots
         self._live = False
         self._waiting: OrderedDict[int, pb.Assign] = OrderedDict()
@@ -221,7 +222,8 @@ class AttemptTable:
         self.outbox.wake.set()
 
     def kill_all(self) -> None:
-        """Kills all commands at once; their results are not waited for."""
+        """The end: kills all commands at once and starts no other. Their results are not waited for."""
+        self.closed = True
         for run in list(self._running.values()):
             run.kill()
 
@@ -247,7 +249,7 @@ class AttemptTable:
     def _admit(self) -> None:
         """Starts what waits while there are slots."""
         waiting, running, slots = self._waiting, self._running, self._slots
-        if not self._live or not waiting:
+        if not self._live or not waiting or self.closed:
             return
         add_done = self.outbox.add_done
         now_us = time.time_ns() // 1000

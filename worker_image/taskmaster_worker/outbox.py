@@ -112,9 +112,12 @@ class Outbox:
 
     def acknowledge_result(self, fence: int) -> bool:
         """Forgets the attempt, its output too; False if there was nothing to forget."""
-        self._buffers.pop(fence, None)
-        self._unsent.pop(fence, None)
-        return self.results.pop(fence, None) is not None
+        if self.results.pop(fence, None) is None:
+            return False
+        if self._buffers:
+            self._buffers.pop(fence, None)
+            self._unsent.pop(fence, None)
+        return True
 
     def acknowledge_output(self, fence: int, offset: int) -> None:
         entry = self._buffers.get(fence)

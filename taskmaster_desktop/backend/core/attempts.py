@@ -23,6 +23,8 @@ def assign(state: State, task: Task, worker: Worker) -> None:
     task.assigned_us = state.now.wall_us
     task.last_worker = worker.number
     task.worker = worker
+    if not worker.tasks:
+        worker.progressed_s = state.now.mono_s
     worker.tasks[task.fence] = task
     state.step(task, TaskStep.ASSIGN)
     assert worker.session is not None, "only connected workers accept tasks"
@@ -97,6 +99,16 @@ def give_back(state: State, task: Task, *, reason: str) -> None:
         _cancelled(state, task)
     else:
         _requeue(state, task, TaskStep.RECALL)
+
+
+def recall(state: State, worker: Worker) -> None:
+    """Ask a worker for everything back that it has not started; it goes elsewhere once that is confirmed."""
+    if worker.session is None:
+        return
+    for task in worker.tasks.values():
+        if task.waiting and not task.recalling and not task.cancelling:
+            task.recalling = True
+            state.sends(worker.session).recall.append(task.ref())
 
 
 def _cancelled(state: State, task: Task) -> None:

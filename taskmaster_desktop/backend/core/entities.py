@@ -38,7 +38,7 @@ class Task:
         batch: its batch, shared by all tasks of the batch.
         worker: the worker that holds its current attempt, None while nobody does.
         last_worker: number of the worker of the current or last attempt.
-        stored: what the stored row says, as far as writes were instructed; None before insertion.
+        stored: what the stored row says, as far as writes were instructed.
         recalling: a recall was sent and not answered.
         queued: a window holds it.
     """
@@ -50,7 +50,7 @@ class Task:
         "state", "stored", "worker",
     )  # fmt: skip
 
-    def __init__(self, row: TaskRecord, batch: Batch, *, stored: bool) -> None:
+    def __init__(self, row: TaskRecord, batch: Batch) -> None:
         (
             self.number, self.id, _, self.command, self.is_argv, self.rank, self.created_us, self.run_at_us,
             self.state, self.due_us, self.attempt, self.fence, self.last_worker, self.assigned_us,
@@ -59,7 +59,7 @@ class Task:
         ) = row  # fmt: skip
         self.batch = batch
         self.worker: Worker | None = None
-        self.stored = Guard(self.state, self.fence) if stored else None
+        self.stored = Guard(self.state, self.fence)
         self.recalling = False
         self.queued = False
 
@@ -97,7 +97,7 @@ class Worker:
         tasks: what it holds, by fence.
         session: its current session; None while it is not connected.
         silent_since_s: when it was last heard, on the monotonic clock.
-        progressed_s: when it last started or finished a task.
+        progressed_s: when it last started or finished a task, or got one while it had none.
         doom: why its end was ordered; None while nobody wants it to end.
         killing: a SIGKILL was instructed.
         adopted: it was there before this engine was, and has not connected to it yet.

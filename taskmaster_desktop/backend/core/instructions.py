@@ -29,7 +29,8 @@ class Guard(NamedTuple):
 
 
 class TaskPut(NamedTuple):
-    """The whole row as it shall be. `guard` is None for a row of a batch inserted in the same group."""
+    """The whole row as it shall be. For a row of a batch inserted in the same group the guard says what is
+    inserted: pending, fence 0."""
 
     record: TaskRecord
     guard: Guard | None

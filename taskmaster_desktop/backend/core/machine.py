@@ -186,5 +186,6 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     stimuli.WorkerEnded: fleet.worker_ended,
     stimuli.ReadyRead: _ready_read,
     stimuli.DelayedRead: _delayed_read,
+    stimuli.Removed: requests.removed,
     stimuli.Tick: _tick,
 }

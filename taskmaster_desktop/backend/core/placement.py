@@ -17,11 +17,16 @@ def dispatch(state: State) -> None:
     _deal(state, lambda worker: worker.slots - len(worker.tasks))
     if len(state.ready) and _tasks_are_short(state):
         depth = state.policy.prefetch_depth
-        _deal(state, lambda worker: worker.slots + depth - len(worker.tasks))
+        _deal(state, lambda w: 0 if _is_stuck(state, w) else w.slots + depth - len(w.tasks))
 
 
 def _tasks_are_short(state: State) -> bool:
     return state.mean_us is not None and state.mean_us <= state.policy.prefetch_below_us
+
+
+def _is_stuck(state: State, worker: Worker) -> bool:
+    """It would only be asked to give back what it got ahead of need."""
+    return bool(worker.tasks) and state.now.mono_s >= worker.progressed_s + state.policy.recall_after_s
 
 
 def _deal(state: State, room: Callable[[Worker], int]) -> None:
@@ -81,18 +86,9 @@ def balance(state: State) -> float | None:
     for worker in state.workers.values():
         if worker.session is None or len(worker.tasks) <= worker.slots:
             continue
-        stuck = [
-            task
-            for task in worker.tasks.values()
-            if task.waiting and not task.recalling and not task.cancelling
-        ]
-        if not stuck:
-            continue
-        due_s = worker.progressed_s + state.policy.recall_after_s
-        if state.now.mono_s < due_s:
+        if _is_stuck(state, worker):
+            attempts.recall(state, worker)
+        elif any(task.waiting for task in worker.tasks.values()):
+            due_s = worker.progressed_s + state.policy.recall_after_s
             look_again = due_s if look_again is None else min(look_again, due_s)
-            continue
-        for task in stuck:
-            task.recalling = True
-            state.sends(worker.session).recall.append(task.ref())
     return look_again

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from taskmaster_desktop.backend.core import attempts
 from taskmaster_desktop.backend.core.instructions import NewTasks
 from taskmaster_desktop.backend.core.state import State
-from taskmaster_desktop.backend.core.stimuli import Cancel, Discard, Retry, SetPaused, Submit
+from taskmaster_desktop.backend.core.stimuli import Cancel, Discard, Removed, Retry, SetPaused, Submit
 from taskmaster_desktop.backend.core.transitions import TaskStep
 from taskmaster_desktop.backend.model import BatchRecord, Level, Outcome, TaskState
 
@@ -33,7 +34,7 @@ def submit(state: State, request: Submit) -> None:
         )
         if not window.admit(key):
             break  # keys ascend within a batch: the rest waits in the store too
-        state.add_task(row, batch, stored=False).queued = True
+        state.add_task(row, batch).queued = True
         state.trim_windows()
     if not batch.in_memory:
         del state.batches[new.batch.number]
@@ -89,6 +90,14 @@ def discard(state: State, request: Discard) -> None:
     state.out.reply = affected
 
 
+def removed(state: State, news: Removed) -> None:
+    """Count what retention has deleted no more."""
+    state.counts[TaskState.COMPLETED] -= news.completed
+    state.counts[TaskState.FAILED] -= news.failed
+    state.counts[TaskState.CANCELLED] -= news.cancelled
+    state.discarded -= news.discarded
+
+
 def set_paused(state: State, request: SetPaused) -> None:
     """Hold the queue or let it go on. What has started goes on; what has not is taken back."""
     if state.paused == request.paused:
@@ -102,9 +111,4 @@ def set_paused(state: State, request: SetPaused) -> None:
 def recall_waiting(state: State) -> None:
     """Take back everything that was given to a worker and not started."""
     for worker in state.workers.values():
-        if worker.session is None:
-            continue
-        for task in worker.tasks.values():
-            if task.waiting and not task.recalling and not task.cancelling:
-                task.recalling = True
-                state.sends(worker.session).recall.append(task.ref())
+        attempts.recall(state, worker)

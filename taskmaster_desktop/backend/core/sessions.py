@@ -59,6 +59,8 @@ def opened(state: State, hello: SessionOpened) -> None:
     if worker.state is WorkerState.DRAINING:
         state.sends(hello.session).drain = True
     _compare(state, worker, hello.attempts)
+    if state.paused:
+        attempts.recall(state, worker)
 
 
 def _online_message(worker: Worker, first: bool) -> str:

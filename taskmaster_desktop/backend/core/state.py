@@ -225,13 +225,13 @@ class State:
                 batch = self.batches.get(row.batch)
                 if batch is None:
                     batch = self.batches[row.batch] = Batch(batches[row.batch])
-                task = self.add_task(row, batch, stored=True)
+                task = self.add_task(row, batch)
                 self._considered[task.number] = task
             tasks.append(task)
         return tasks
 
-    def add_task(self, row: TaskRecord, batch: Batch, *, stored: bool) -> Task:
-        task = self.tasks[row.number] = Task(row, batch, stored=stored)
+    def add_task(self, row: TaskRecord, batch: Batch) -> Task:
+        task = self.tasks[row.number] = Task(row, batch)
         batch.in_memory += 1
         return task
 

@@ -219,6 +219,16 @@ class DelayedRead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Removed:
+    """Retention has deleted finished tasks: how many there were in each state."""
+
+    completed: int
+    failed: int
+    cancelled: int
+    discarded: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
     """Time has passed; sent when `Machine.wake_at` says so."""
 
@@ -242,5 +252,6 @@ Stimulus = (
     | WorkerEnded
     | ReadyRead
     | DelayedRead
+    | Removed
     | Tick
 )

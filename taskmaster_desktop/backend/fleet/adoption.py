@@ -34,11 +34,21 @@ def find(trace: Trace) -> Found:
         return Found(None, remains=False)
     ref = ProcessRef.open(trace.pid, trace.started)
     if ref is not None:
-        return Found(ref, remains=True)
+        remains = ref.alive() or _has_members(trace.pid)
+        if not remains:
+            ref.reap()
+        return Found(ref, remains=remains)
     if start_time(trace.pid) is not None:
         # The id was given out again, which the kernel does only when the whole session is gone.
         return Found(None, remains=False)
     return Found(None, remains=_session_is_ours(trace))
+
+
+def _has_members(session: int) -> bool:
+    found = list(session_members(session))
+    for member in found:
+        member.close()
+    return bool(found)
 
 
 def _session_is_ours(trace: Trace) -> bool:

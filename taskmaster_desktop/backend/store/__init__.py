@@ -5,6 +5,5 @@
 
 from taskmaster_desktop.backend.store.opening import OpenedStore, open_store
 from taskmaster_desktop.backend.store.tidying import Retention
-from taskmaster_desktop.backend.store.writer import StoreWriter
 
-__all__ = ["OpenedStore", "Retention", "StoreWriter", "open_store"]
+__all__ = ["OpenedStore", "Retention", "open_store"]

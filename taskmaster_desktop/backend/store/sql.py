@@ -41,6 +41,7 @@ from taskmaster_desktop.backend.store.statements import Statements
 from taskmaster_desktop.backend.store.tidying import Retention, Tidier
 
 INSERT_SLICE = 1000
+NO_EPOCH = -1
 FRESH = Guard(TaskState.PENDING, 0)
 NONE: frozenset[int] = frozenset()
 
@@ -49,7 +50,7 @@ class SqlStore:
     """Implements `ports.Store`. May be made on any thread; from then on one thread calls it.
 
     Attributes:
-        epoch: the life that this store writes for; 0, which no row ever says, before `begin_epoch`.
+        epoch: the life that this store writes for; before `begin_epoch` one that no database is in.
     """
 
     def __init__(self, dialect: Dialect, retention: Retention) -> None:
@@ -59,7 +60,7 @@ class SqlStore:
         self._tidier = Tidier(retention)
         self._idle = False
         self._connection: sa.Connection | None = None
-        self.epoch = 0
+        self.epoch = NO_EPOCH
 
     # ------------------------------------------------------------ transactions
     @contextmanager
@@ -228,6 +229,10 @@ class SqlStore:
     def find_by_key(self, idempotency_key: str) -> BatchRecord | None:
         with self._transaction() as connection:
             return reading.batch_where(connection, tables.batches.c.idempotency_key == idempotency_key)
+
+    def batch(self, number: int) -> BatchRecord | None:
+        with self._transaction() as connection:
+            return reading.batch_where(connection, tables.batches.c.number == number)
 
     # ------------------------------------------------------------ upkeep
     def tidy(self, now_us: int) -> Tidied:

@@ -115,14 +115,14 @@ class SqliteDialect:
     def reclaim(self, connection: sa.Connection) -> bool:
         if scalar_int(connection, "PRAGMA freelist_count") == 0:
             return False
-        # A row comes back for each page; the work is done only as they are fetched.
-        connection.exec_driver_sql(f"PRAGMA incremental_vacuum({RECLAIM_PAGES})").fetchall()
+        # It yields a row without columns for each page, which only the driver itself can fetch, and works
+        # no further than it is fetched.
+        _driver(connection).execute(f"PRAGMA incremental_vacuum({RECLAIM_PAGES})").fetchall()
         return scalar_int(connection, "PRAGMA freelist_count") > 0
 
     def settle(self, connection: sa.Connection) -> None:
         """Move everything from the log into the file and empty the log, unless a reader is in the way."""
-        raw = connection.connection.dbapi_connection
-        assert isinstance(raw, sqlite3.Connection)
+        raw = _driver(connection)
         raw.execute("PRAGMA busy_timeout = 0").fetchall()
         try:
             raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -132,6 +132,12 @@ class SqliteDialect:
     def dispose(self) -> None:
         self.readers.dispose()
         self.writer.dispose()
+
+
+def _driver(connection: sa.Connection) -> sqlite3.Connection:
+    driver = connection.connection.dbapi_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
 
 
 _TROUBLE = {

@@ -28,8 +28,12 @@ def is_alive(pid: int) -> bool:
 
 
 async def pids_in(file: Path, count: int) -> list[int]:
-    await until(lambda: file.exists() and len(file.read_text().split()) == count, timeout_s=10)
-    return [int(word) for word in file.read_text().split()]
+    await until(lambda: len(numbers_in(file)) == count, timeout_s=10)
+    return numbers_in(file)
+
+
+def numbers_in(file: Path) -> list[int]:
+    return [int(word) for word in file.read_text().split()] if file.exists() else []
 
 
 async def test_outcomes_and_exit_codes(rig: Rig, tmp_path: Path) -> None:
@@ -56,6 +60,7 @@ async def test_outcomes_and_exit_codes(rig: Rig, tmp_path: Path) -> None:
         ([nowhere], {"cwd": nowhere}, 127, "cannot be entered"),
         (["true"], {"env": {"PATH": nowhere}}, 127, "not found"),
         (["a\0b"], {}, 126, "null"),
+        ("true", {"env": {"A=B": "x"}}, 126, "illegal environment variable"),
         ("sleep 0", {}, 0, ""),
         ("sleep soon", {}, 2, "sleep SECONDS"),
         ("sleep 1; echo done", {}, 2, "/bin/sleep"),
@@ -112,7 +117,13 @@ async def test_environment_folder_and_standard_input(rig: Rig) -> None:
 
 async def test_a_command_gets_an_empty_folder_whatever_the_one_before_did(rig: Rig) -> None:
     agent = await rig.agent()
-    for mess in ("touch x", "mkdir -p a/b; touch a/b/c; chmod 0 a", "chmod 0 .", "rmdir $PWD", "ln -s / away"):
+    for mess in (
+        "touch x",
+        "mkdir -p a/b; touch a/b/c; chmod 0 a",
+        "chmod 0 .",
+        "rmdir $PWD",
+        "ln -s / away",
+    ):
         await rig.engine.run(mess)
         ended = await rig.engine.run("ls -A; touch works && rm works")
         assert (ended.exit_code, rig.engine.output(ended.fence)) == (0, b""), mess
@@ -133,13 +144,13 @@ async def test_a_command_runs_in_its_own_group_inside_the_session_of_the_agent(r
 async def test_given_folder(rig: Rig, tmp_path: Path) -> None:
     await rig.agent()
     ended = await rig.engine.run(["pwd"], cwd=str(tmp_path))
-    assert rig.engine.output(ended.fence).decode().strip() == str(tmp_path.resolve())
+    assert Path(rig.engine.output(ended.fence).decode().strip()).samefile(tmp_path)
 
 
 async def test_cancel_kills_the_whole_group_though_it_ignores_term(rig: Rig, tmp_path: Path) -> None:
     await rig.agent()
     pids = tmp_path / "pids"
-    child = f"sh -c \"{IGNORE_TERM}echo \\$\\$ >> {pids}; while :; do /bin/sleep 0.05; done\""
+    child = f'sh -c "{IGNORE_TERM}echo \\$\\$ >> {pids}; while :; do /bin/sleep 0.05; done"'
     fence = rig.engine.assign(
         f"{IGNORE_TERM}echo $$ >> {pids}; {child} > /dev/null 2>&1 & {child}", kill_grace_ms=300
     )
@@ -155,7 +166,9 @@ async def test_cancel_leaves_the_group_its_grace_after_the_shell_is_gone(rig: Ri
     """The shell dies of TERM at once; its child writes to a file and still gets time to end well."""
     await rig.agent()
     ready, saved = tmp_path / "ready", tmp_path / "saved"
-    careful = f"trap '/bin/sleep 0.3; touch {saved}; exit' TERM; touch {ready}; while :; do /bin/sleep 0.05; done"
+    careful = (
+        f"trap '/bin/sleep 0.3; touch {saved}; exit' TERM; touch {ready}; while :; do /bin/sleep 0.05; done"
+    )
     fence = rig.engine.assign(f'sh -c "{careful}" > /dev/null 2>&1; true', kill_grace_ms=15_000)
     await until(ready.exists, timeout_s=10)
     rig.engine.cancel(fence)
@@ -243,7 +256,9 @@ async def test_slots_bound_what_runs_and_waiting_is_first_in_first_out(rig: Rig)
         assert len(beside) <= 2
 
 
-async def test_a_background_child_that_holds_the_pipe_is_given_half_a_second(rig: Rig, tmp_path: Path) -> None:
+async def test_a_background_child_that_holds_the_pipe_is_given_half_a_second(
+    rig: Rig, tmp_path: Path
+) -> None:
     await rig.agent()
     pids = tmp_path / "pids"
     ended = await rig.engine.run(f"(/bin/sleep 60; echo late) & echo $! > {pids}; echo early; exit 4")
@@ -271,7 +286,7 @@ async def test_demo_job_reports_progress_and_writes_its_ledger(rig: Rig, tmp_pat
     assert percents == sorted(percents)
     assert (percents[0], percents[-1]) == (0, 100)
     assert rig.engine.output(ended.fence).count(b"\n") == 1
-    assert 190_000 < ended.duration_us
+    assert ended.duration_us > 190_000
     entries = [json.loads(line) for line in ledger.read_text().splitlines()]
     assert [(e["event"], e["task"], e["attempt"], e["fence"], e["worker"]) for e in entries] == [
         (event, end.fence, 1, end.fence, "w1") for end in (ended, noop) for event in ("start", "end")
@@ -285,7 +300,8 @@ async def test_many_noops_in_one_message(rig: Rig) -> None:
     await rig.agent()
     for start in range(1000, 3000, 100):
         assigns = [
-            pb.Assign(task=f, attempt=1, fence=f, task_id=bytes(16), command="noop") for f in range(start, start + 100)
+            pb.Assign(task=f, attempt=1, fence=f, task_id=bytes(16), command="noop")
+            for f in range(start, start + 100)
         ]
         rig.engine.session.send(pb.EngineMessage(assign=assigns))
     await rig.engine.until(lambda: len(rig.engine.finished) == 2000)

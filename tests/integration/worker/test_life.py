@@ -33,9 +33,9 @@ STUBBORN = "trap '' TERM; echo up; while :; do /bin/sleep 0.05; done"
 )
 async def test_without_a_whole_bundle(tmp_path: Path, sent: bytes, said: str) -> None:
     agent = start_raw_agent(sent, tmp_path)
-    assert agent.process.stdin is not None
-    agent.process.stdin.close()
+    agent.end_input()
     assert await agent.exit_code() == 78
+    await agent.close()
     assert said in agent.log
     assert len(agent.log.splitlines()) == 1
 
@@ -49,11 +49,26 @@ async def test_the_end_of_input_is_not_waited_for(rig: Rig) -> None:
         await rig.engine.connected()
 
 
-async def test_it_leads_its_session(rig: Rig) -> None:
-    agent = await rig.agent()
-    rig.engine.assign("/bin/sleep 60")
-    await until(lambda: len(session_members(agent.pid)) >= 2)
-    assert agent.pid in session_members(agent.pid)
+async def test_it_makes_itself_the_leader_of_its_session(rig: Rig) -> None:
+    await rig.engine.start()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(rig.engine.stop)
+        bundle = encode_bundle(bundle_fields(rig.engine.address))
+        agent = start_raw_agent(bundle, rig.folder, new_session=False)
+        stack.push_async_callback(agent.close)
+        await rig.engine.connected()
+        rig.engine.assign("/bin/sleep 60")
+        await until(lambda: len(session_members(agent.pid)) >= 2)
+        assert agent.pid in session_members(agent.pid)
+
+
+async def test_without_a_folder_for_temporary_files(tmp_path: Path) -> None:
+    fields = bundle_fields("127.0.0.1:1") | {"work_dir": str(tmp_path / "nowhere")}
+    agent = start_raw_agent(encode_bundle(fields), tmp_path)
+    assert await agent.exit_code() == 73
+    assert "no folder for temporary files" in agent.log
+    assert "Traceback" not in agent.log
+    await agent.close()
 
 
 async def test_sigterm_drains(rig: Rig, tmp_path: Path) -> None:

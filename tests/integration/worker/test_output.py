@@ -18,7 +18,9 @@ FLOOD = "import sys\nfor n in range(1 << 20): sys.stdout.write('%07d\\n' % n)"
 
 async def test_both_streams_share_one_sequence_of_offsets(rig: Rig) -> None:
     await rig.agent()
-    ended = await rig.engine.run("echo one; /bin/sleep 0.05; echo two >&2; /bin/sleep 0.05; printf three; exit 1")
+    ended = await rig.engine.run(
+        "echo one; /bin/sleep 0.05; echo two >&2; /bin/sleep 0.05; printf three; exit 1"
+    )
     assert rig.engine.output(ended.fence) == b"one\ntwo\nthree"
     assert rig.engine.output(ended.fence, pb.OUTPUT_STREAM_STDOUT) == b"one\nthree"
     assert rig.engine.output(ended.fence, pb.OUTPUT_STREAM_STDERR) == b"two\n"
