@@ -91,7 +91,9 @@ async def _drive(address: str, seconds: float) -> float:
         began = time.perf_counter()
         while time.perf_counter() - began < seconds:
             await call.write(worker_pb2.EngineMessage(assign=assignments))
-            count += len((await call.read()).finished)
+            answer = await call.read()
+            assert isinstance(answer, worker_pb2.WorkerMessage)
+            count += len(answer.finished)
         elapsed = time.perf_counter() - began
         await call.done_writing()
     return count / elapsed
@@ -101,7 +103,10 @@ async def _echo(requests: AsyncIterator[worker_pb2.EngineMessage], _: object) ->
     async for message in requests:
         yield worker_pb2.WorkerMessage(
             finished=[
-                worker_pb2.Finished(task=a.task, attempt=a.attempt, fence=a.fence, outcome=1) for a in message.assign
+                worker_pb2.Finished(
+                    task=a.task, attempt=a.attempt, fence=a.fence, outcome=worker_pb2.OUTCOME_COMPLETED
+                )
+                for a in message.assign
             ]
         )
 

@@ -39,7 +39,9 @@ def migrated(tmp_path: Path) -> Iterator[sa.Connection]:
 
 
 def schema(connection: sa.Connection) -> list[tuple[str, str, str]]:
-    rows = connection.exec_driver_sql("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'")
+    rows = connection.exec_driver_sql(
+        "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"
+    )
     return sorted((kind, name, re.sub(r"\s+", " ", sql or "")) for kind, name, sql in rows)
 
 

@@ -212,7 +212,9 @@ def test_each_epoch_is_greater_and_tells_what_was_left_behind(database: str) -> 
     book.submit(1)
     book.live(1)
     book.apply(book.assigned(2), book.assigned(3), workers={1: worker(1), 2: worker(2, WorkerState.OFFLINE)})
-    book.apply(book.put(3, state=TaskState.RUNNING, started_us=NOW_US), totals=book.totals(desired=3, paused=True))
+    book.apply(
+        book.put(3, state=TaskState.RUNNING, started_us=NOW_US), totals=book.totals(desired=3, paused=True)
+    )
     opened.close()
 
     again = open_store(database)

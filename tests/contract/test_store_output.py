@@ -63,7 +63,9 @@ sizes = st.lists(
 def test_head_and_tail_are_kept(shared: Book, sizes: list[int], group: int, again: int, forget: bool) -> None:
     task = next(_task_numbers)
     offsets = [0, *itertools.accumulate(sizes)]
-    chunks = [chunk(task, 1, offset, pattern(offset, size)) for offset, size in zip(offsets, sizes, strict=False)]
+    chunks = [
+        chunk(task, 1, offset, pattern(offset, size)) for offset, size in zip(offsets, sizes, strict=False)
+    ]
     for start in range(0, len(chunks), group):
         # As after a lost answer: the last chunks come once more before new ones.
         shared.apply(output=chunks[max(0, start - again) : start + group])
@@ -76,7 +78,9 @@ def test_head_and_tail_are_kept(shared: Book, sizes: list[int], group: int, agai
     ended = shared.attempt(fences[0])._replace(task=task, attempt=1)
     if (ended.task, ended.attempt) != (fences[0], 1):
         shared.apply(attempts=[ended])
-        check_kept(list(shared.query.output(task, 1)), offsets[-1], slack=0 if not forget else CUT_EVERY_BYTES)
+        check_kept(
+            list(shared.query.output(task, 1)), offsets[-1], slack=0 if not forget else CUT_EVERY_BYTES
+        )
 
 
 def stored_bytes(book: Book) -> int:
@@ -86,7 +90,9 @@ def stored_bytes(book: Book) -> int:
 
 def real_bytes(book: Book) -> int:
     with book.opened.dialect.readers.connect() as connection:
-        return int(connection.exec_driver_sql("SELECT coalesce(sum(length(data)), 0) FROM output").scalar_one())
+        return int(
+            connection.exec_driver_sql("SELECT coalesce(sum(length(data)), 0) FROM output").scalar_one()
+        )
 
 
 def test_the_size_of_all_output_is_kept(book: Book) -> None:
@@ -141,5 +147,3 @@ def test_output_survives_a_restart_of_the_engine_and_a_resend(database: str) -> 
     book.apply(output=[chunk(1, 1, 0, b"abc"), chunk(1, 1, 3, b"def")])
     assert [piece.data for piece in book.query.output(1, 1)] == [b"abc", b"def"]
     opened.close()
-
-

@@ -17,7 +17,7 @@ from taskmaster_desktop.backend.model import (
 )
 from taskmaster_desktop.backend.ports import Tidied
 from taskmaster_desktop.backend.store import Retention, tidying
-from tests.helpers.store_rows import NOW_US, Book, worker
+from tests.helpers.store_rows import NOW_US, Book, chunk, worker
 
 DAY_US = 86400 * SECOND_US
 LATER_US = NOW_US + 31 * DAY_US
@@ -63,7 +63,13 @@ def test_old_finished_tasks_go_with_all_that_hangs_on_them(book: Book) -> None:
         page = book.query.tasks(TaskFilter(tag=tag), after=None, limit=9, newest_first=False)
         assert len(page.tasks) == left
     totals = book.query.totals()
-    assert (totals.completed, totals.failed, totals.cancelled, totals.discarded, totals.pending) == (1, 0, 0, 0, 1)
+    assert (totals.completed, totals.failed, totals.cancelled, totals.discarded, totals.pending) == (
+        1,
+        0,
+        0,
+        0,
+        1,
+    )
     assert tidy_up(book, LATER_US) == Tidied()
 
 

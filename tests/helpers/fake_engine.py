@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,15 +108,22 @@ class FakeSession:
         self.hello = pb.Hello()
         self.messages: list[pb.WorkerMessage] = []
         self.ended = asyncio.Event()
-        self.outgoing: asyncio.Queue[pb.EngineMessage | None] = asyncio.Queue()
+        self.outgoing: asyncio.Queue[pb.EngineMessage | bytes | None] = asyncio.Queue()
 
     def send(self, message: pb.EngineMessage) -> None:
         message.session = self.number
         self.outgoing.put_nowait(message)
 
+    def send_raw(self, message: bytes) -> None:
+        self.outgoing.put_nowait(message)
+
     def close(self) -> None:
         """Ends the stream from our side."""
         self.outgoing.put_nowait(None)
+
+
+def _as_bytes(message: pb.EngineMessage | bytes) -> bytes:
+    return message if isinstance(message, bytes) else message.SerializeToString()
 
 
 @dataclass
@@ -158,7 +165,7 @@ class FakeEngine:
         handler = grpc.stream_stream_rpc_method_handler(
             self._connect,
             request_deserializer=pb.WorkerMessage.FromString,
-            response_serializer=pb.EngineMessage.SerializeToString,
+            response_serializer=_as_bytes,
         )
         self._server.add_generic_rpc_handlers(
             [grpc.method_handlers_generic_handler("taskmaster.v1.WorkerService", {"Connect": handler})]
@@ -366,13 +373,18 @@ def start_agent(fields: dict[str, Any], folder: Path, env: dict[str, str] | None
 
 
 def start_raw_agent(
-    stdin: bytes, folder: Path, env: dict[str, str] | None = None, *, new_session: bool = True
+    stdin: bytes,
+    folder: Path,
+    env: dict[str, str] | None = None,
+    *,
+    new_session: bool = True,
+    program: Sequence[str] = ("-m", "taskmaster_worker"),
 ) -> AgentProcess:
     """Starts an agent and writes these bytes to its standard input, which stays open."""
     log = folder / "agent.log"
     with log.open("ab") as log_file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "taskmaster_worker"],
+            [sys.executable, *program],
             stdin=subprocess.PIPE,
             stdout=log_file,
             stderr=log_file,

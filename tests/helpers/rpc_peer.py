@@ -10,7 +10,9 @@ from typing import TypeAlias
 
 import grpc
 
+from taskmaster_desktop.backend.core.instructions import Assignment, AttemptRef
 from taskmaster_desktop.backend.core.stimuli import Report
+from taskmaster_desktop.backend.model import BatchRecord, TaskOptions
 from taskmaster_desktop.backend.ports import Admission, Hello, Link, SessionRefused, WorkerSecret
 from taskmaster_desktop.backend.rpc._pb import worker_pb2 as pb
 from taskmaster_desktop.backend.rpc._pb import worker_pb2_grpc
@@ -55,6 +57,14 @@ async def answer(call: Call) -> pb.EngineMessage:
     message = await asyncio.wait_for(call.read(), 10)
     assert isinstance(message, pb.EngineMessage), "the stream ended"
     return message
+
+
+def assignment(number: int, command: str = "noop", options: TaskOptions | None = None) -> Assignment:
+    """A task as the engine sends it; its fence is 1000 + `number`."""
+    batch = BatchRecord(
+        1, bytes(16), 0, 1, 1, options or TaskOptions(), None, None, 0, 0, 0
+    )  # fmt: skip
+    return Assignment(AttemptRef(number, 1, 1000 + number), number.to_bytes(16, "big"), command, False, batch)
 
 
 class RecordingHandler:

@@ -274,6 +274,11 @@ class Peer:
         self.seen += 1
         return self.assigned[self.seen - 1]
 
+    def coordinator_ref(self, number: int) -> AttemptRef:
+        """The current attempt of a task by the engine's books."""
+        row = self.coordinator.row(number)
+        return AttemptRef(number, row.attempt, row.fence)
+
     # === what it says
     def start(self, ref: AttemptRef) -> Instructions:
         return self.report(started=[builders.started(ref, self.coordinator.now.wall_us)])

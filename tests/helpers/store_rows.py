@@ -81,7 +81,12 @@ class Book:
         outcome = Outcome(state.value)
         code = 0 if state is TaskState.COMPLETED else 1
         return self.put(
-            number, state=state, started_us=NOW_US + 2, finished_us=finished_us, outcome=outcome, exit_code=code
+            number,
+            state=state,
+            started_us=NOW_US + 2,
+            finished_us=finished_us,
+            outcome=outcome,
+            exit_code=code,
         )
 
     def attempt(self, number: int, output_bytes: int = 0) -> AttemptRecord:
@@ -142,7 +147,9 @@ def counts(completed: int = 0, failed: int = 0, cancelled: int = 0) -> BatchCoun
     return BatchCounts(completed, failed, cancelled)
 
 
-def worker(number: int, state: WorkerState = WorkerState.ONLINE, offline_us: int | None = None) -> WorkerRecord:
+def worker(
+    number: int, state: WorkerState = WorkerState.ONLINE, offline_us: int | None = None
+) -> WorkerRecord:
     return WorkerRecord(
         number, f"id-{number}", f"worker-{number}", "process", state, 2, f"pid {number}", "boot",
         NOW_US, NOW_US + 1, offline_us, "", 3, 1,

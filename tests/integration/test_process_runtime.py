@@ -16,12 +16,15 @@ from typing import TypeAlias
 
 import pytest
 
+from taskmaster_desktop.backend.core.instructions import Sends
 from taskmaster_desktop.backend.errors import EnvironmentProblem
 from taskmaster_desktop.backend.fleet import launch, linux, worker_folder
 from taskmaster_desktop.backend.fleet.process import ProcessRuntime
 from taskmaster_desktop.backend.ports import Ended
+from taskmaster_desktop.backend.rpc.server import GrpcDoor
 from tests.helpers.eventually import eventually, until
 from tests.helpers.leaks import RUN_MARK
+from tests.helpers.rpc_peer import RecordingHandler, assignment
 from tests.helpers.worker_records import STUB_KEY, stub_command, worker_record, worker_secret
 
 SHORT_ENGINE = Path(__file__).parent.parent / "helpers" / "short_engine.py"
@@ -204,8 +207,9 @@ async def test_kill_during_launch(start: Start, slow_launch: SlowLaunch) -> None
     again = asyncio.create_task(fleet.runtime.launch(WORKER, worker_secret("w-1")))
     await until(slow_launch.begun.is_set)
     killing = asyncio.create_task(fleet.runtime.kill(WORKER))
+    observing = asyncio.create_task(fleet.runtime.observe())
     slow_launch.go.set()
-    await killing
+    await asyncio.gather(killing, observing)
     assert (await fleet.one_end()).reason == "killed by SIGKILL"
     assert await launching == await again
 
@@ -250,6 +254,24 @@ async def test_a_kernel_without_pidfds(start: Start, monkeypatch: pytest.MonkeyP
     assert fleet.leftovers == [0]
 
 
+@pytest.mark.expects_logs
+async def test_a_bug_in_who_listens_is_logged_and_hurts_nobody_else(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    def bug(_worker_id: str, _ended: Ended) -> None:
+        raise ZeroDivisionError("bug")
+
+    fleet = await start()
+    await fleet.launch("w-0")
+    fleet.runtime.watch(bug)
+    await fleet.runtime.kill(worker_record("w-0"))
+    await until(lambda: "ZeroDivisionError: bug" in caplog.text)
+    fleet.runtime.watch(fleet._on_ended)
+    await fleet.launch()
+    await fleet.runtime.kill(WORKER)
+    await fleet.one_end()
+
+
 # ------------------------------------------------------------ secrets, files, descriptors
 async def test_the_secret_is_nowhere_to_be_read(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASKMASTER_DESKTOP_TOKEN", "not for workers")
@@ -260,7 +282,7 @@ async def test_the_secret_is_nowhere_to_be_read(start: Start, monkeypatch: pytes
     process = Path("/proc", str(fleet.pid()))
     environ = (process / "environ").read_bytes()
     assert b"not for workers" not in environ
-    assert b"TASKMASTER_WORKER_ID=w-1" in environ
+    assert b"TASKMASTER_WORKER=w1" in environ
     for content in (environ, (process / "cmdline").read_bytes()):
         assert secret not in content
     files = [path for path in fleet.data_dir.rglob("*") if path.is_file()]
@@ -453,3 +475,31 @@ async def test_a_worker_that_ended_between_two_engines_is_just_not_alive(
     assert fleet.ended == []
     await fleet.runtime.kill(WORKER)
     assert (await fleet.one_end()).reason == "it was not running"
+
+
+# ------------------------------------------------------------ with the real agent and a real door
+async def test_the_real_agent_comes_online_and_takes_its_command_along(tmp_path: Path) -> None:
+    ended: list[Ended] = []
+    handler = RecordingHandler()
+    door = GrpcDoor(tmp_path, "abc")
+    await door.start(handler)
+    runtime = ProcessRuntime(tmp_path, extra_env={RUN_MARK: os.environ[RUN_MARK]})
+    await runtime.start()
+    handle = await runtime.launch(WORKER, door.secret_for(WORKER))
+    pid = int(handle.partition(":")[0])
+    runtime.watch(lambda _, end: ended.append(end) if members(pid) == 0 else None)
+    await until(lambda: handler.links, timeout_s=20)
+    assert handler.hellos[0].worker_id == "w-1"
+    assert b"PRIVATE KEY" not in Path("/proc", str(pid), "environ").read_bytes()
+    handler.links[1].send(Sends(assign=[assignment(1, "echo up; sleep 300")]))
+    await until(lambda: any(report.output for report in handler.reports))
+    assert members(pid) >= 2
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: ended)
+    assert ended == [Ended(reason="killed by SIGKILL")]
+    await until(lambda: handler.ended == [1])
+    log = await runtime.log(WORKER, tail_bytes=10_000)
+    assert b"w1" in log
+    assert b"PRIVATE KEY" not in log
+    await runtime.close()
+    await door.close()

@@ -13,9 +13,8 @@ import grpc
 import pytest
 
 from taskmaster_desktop.backend.clock import SystemClock
-from taskmaster_desktop.backend.core.instructions import Assignment, AttemptRef, Sends
+from taskmaster_desktop.backend.core.instructions import Sends
 from taskmaster_desktop.backend.core.stimuli import Report
-from taskmaster_desktop.backend.model import BatchRecord, TaskOptions
 from taskmaster_desktop.backend.ports import WorkerSecret
 from taskmaster_desktop.backend.rpc._pb import worker_pb2 as pb
 from taskmaster_desktop.backend.rpc.security import Authority
@@ -25,6 +24,7 @@ from tests.helpers.rpc_peer import (
     Call,
     RecordingHandler,
     answer,
+    assignment,
     as_somebody_else,
     connected,
     greeted,
@@ -52,13 +52,6 @@ async def door(tmp_path: Path, handler: RecordingHandler) -> AsyncIterator[GrpcD
 @pytest.fixture
 def secret(door: GrpcDoor) -> WorkerSecret:
     return door.secret_for(worker_record("w-1"))
-
-
-def assignment(number: int, command: str = "noop", options: TaskOptions | None = None) -> Assignment:
-    batch = BatchRecord(
-        1, bytes(16), 0, 1, 1, options or TaskOptions(), None, None, 0, 0, 0
-    )  # fmt: skip
-    return Assignment(AttemptRef(number, 1, 1000 + number), number.to_bytes(16, "big"), command, False, batch)
 
 
 async def status_of(call: Call) -> tuple[grpc.StatusCode, str]:

@@ -61,6 +61,14 @@ class RefusedForEver(Exception):
     """The engine will never take this worker; the message is its reason."""
 
 
+class Garbled(Exception):
+    """What arrived is not a message of this protocol; the connection is given up."""
+
+
+# Besides AioRpcError: a write on a stream that has just ended.
+_CONNECTION_LOST = (asyncio.InvalidStateError, grpc.aio.UsageError, Garbled)
+
+
 class Session:
     """Keeps a connection until the table is drained.
 
@@ -144,7 +152,7 @@ class Session:
                     logger.warning(
                         "connection to %s failed: %s: %s", endpoint, error.code().name, error.details()
                     )
-                except (asyncio.InvalidStateError, grpc.aio.UsageError) as error:
+                except _CONNECTION_LOST as error:
                     logger.warning("connection to %s ended: %s", endpoint, error)
                 finally:
                     stream.cancel()
@@ -175,8 +183,8 @@ class Session:
         self._outbox.restart()
         hello = self._hello()
         await asyncio.wait_for(stream.write(hello), CONNECT_TIMEOUT_S)
-        answer = await asyncio.wait_for(stream.read(), WELCOME_TIMEOUT_S)
-        if answer is grpc.aio.EOF:
+        answer = await asyncio.wait_for(_next_message(stream), WELCOME_TIMEOUT_S)
+        if answer is None:
             logger.warning("the engine ended the stream without a welcome (%s)", await _why_ended(stream))
             return None
         if answer.HasField("refused"):
@@ -191,7 +199,7 @@ class Session:
             raise RefusedForEver(
                 f"the engine speaks protocol {answer.welcome.protocol_major}, this worker {PROTOCOL_MAJOR}"
             )
-        return answer  # type: ignore[no-any-return]
+        return answer
 
     def _hello(self) -> pb.WorkerMessage:
         return pb.WorkerMessage(
@@ -241,7 +249,7 @@ class Session:
     async def _read(self, stream: Stream) -> None:
         """Hands every message to the table; returns at the end of the stream."""
         table, wake = self._table, self._outbox.wake
-        while (message := await stream.read()) is not grpc.aio.EOF:
+        while (message := await _next_message(stream)) is not None:
             self._heard()
             table.handle(message)
             if table.draining:
@@ -281,10 +289,21 @@ class Session:
         self._beating = loop.call_at(due, self._beat, due)
 
 
+async def _next_message(stream: Stream) -> pb.EngineMessage | None:
+    """The next message, None at the end of the stream."""
+    message = await stream.read()
+    if message is grpc.aio.EOF:
+        return None
+    # What cannot be parsed comes out of grpc as None, whatever its types say.
+    if not isinstance(message, pb.EngineMessage):
+        raise Garbled("an unreadable message arrived")
+    return message
+
+
 def _raise_first(endings: Iterable[BaseException | None]) -> None:
     """What ended a session: our own bug before a lost connection, nothing when it just ended."""
     errors = [e for e in endings if isinstance(e, Exception)]
-    errors.sort(key=lambda e: isinstance(e, grpc.RpcError | asyncio.InvalidStateError | grpc.aio.UsageError))
+    errors.sort(key=lambda e: isinstance(e, (grpc.RpcError, *_CONNECTION_LOST)))
     if errors:
         raise errors[0]
 

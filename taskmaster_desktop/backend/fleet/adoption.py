@@ -53,8 +53,9 @@ def _has_members(session: int) -> bool:
 
 def _session_is_ours(trace: Trace) -> bool:
     """A session whose leader is gone is ours if any member carries our mark: it may be a later, foreign
-    one with the same number, but never a mixture."""
-    mark = f"{MARK}={trace.worker_id}".encode()
+    one with the same number, but never a mixture. A command that cleared its environment is not known
+    again, unless another one of its session kept it."""
+    mark = f"{MARK}={trace.name}".encode()
     ours = False
     for member in session_members(trace.pid):
         ours = ours or has_mark(member.pid, mark)

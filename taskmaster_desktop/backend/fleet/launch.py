@@ -13,8 +13,8 @@ from taskmaster_desktop.backend.fleet.linux import ProcessRef, boot_id
 from taskmaster_desktop.backend.fleet.worker_folder import LOG_NAME, WORK_NAME, Trace, WorkerFolders
 from taskmaster_desktop.backend.ports import WorkerSecret
 
-MARK = "TASKMASTER_WORKER_ID"
-"""In the environment of the agent and, through it, of its commands: by it an engine knows what is its own."""
+MARK = "TASKMASTER_WORKER"
+"""The worker's name, in the environment of the agent and of its commands: by it an engine knows its own."""
 
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "PYTHONPATH")
 
@@ -36,12 +36,18 @@ def launch_agent(
         OSError: the process could not be started or its folder not be written; nothing runs.
     """
     folder = folders.create(secret.worker_id)
-    process = _start(command, folder, _environment(secret.worker_id, extra_env))
+    process = _start(command, folder, _environment(secret.name, extra_env))
     assert process.stdin is not None
     with process.stdin:
         ref = ProcessRef.open(process.pid)
         assert ref is not None, "a child that nobody waited for still exists"
-        trace = Trace(worker_id=secret.worker_id, pid=ref.pid, started=ref.started, boot_id=boot_id())
+        trace = Trace(
+            worker_id=secret.worker_id,
+            name=secret.name,
+            pid=ref.pid,
+            started=ref.started,
+            boot_id=boot_id(),
+        )
         try:
             folders.write(trace)
         except OSError:
@@ -68,10 +74,10 @@ def _start(command: Sequence[str], folder: Path, env: Mapping[str, str]) -> _Det
         )
 
 
-def _environment(worker_id: str, extra: Mapping[str, str]) -> dict[str, str]:
+def _environment(name: str, extra: Mapping[str, str]) -> dict[str, str]:
     """Little, and nothing secret: everybody with the same user may read it."""
-    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    return inherited | dict(extra) | {MARK: worker_id}
+    inherited = {variable: os.environ[variable] for variable in _INHERITED if variable in os.environ}
+    return inherited | dict(extra) | {MARK: name}
 
 
 def bundle_of(secret: WorkerSecret, work_dir: Path) -> bytes:

@@ -96,10 +96,12 @@ class ProcessRef:
 
     def reap(self) -> os.waitid_result | None:
         """How it ended, if it is our child and has ended; None otherwise. Ends its being a zombie."""
+        if self.fd is None and start_time(self.pid) != self.started:
+            return None
         which = (os.P_PID, self.pid) if self.fd is None else (os.P_PIDFD, self.fd)
         try:
             return os.waitid(*which, os.WEXITED | os.WNOHANG)
-        except ChildProcessError:
+        except OSError:  # not our child
             return None
 
     def close(self) -> None:

@@ -183,11 +183,15 @@ class ProcessRuntime:
         self._begin_watch(trace, ref)
         return trace.handle
 
-    async def _agent_of(self, worker: WorkerRecord) -> _Agent | None:
-        """The worker, adopted if an earlier engine started it; None where nothing of it runs."""
-        launching = self._launches.get(worker.id)
+    async def _launched(self, worker_id: str) -> None:
+        """Waits for a launch under way: its process may run already, but is not watched yet."""
+        launching = self._launches.get(worker_id)
         if launching is not None:
             await asyncio.wait([launching])
+
+    async def _agent_of(self, worker: WorkerRecord) -> _Agent | None:
+        """The worker, adopted if an earlier engine started it; None where nothing of it runs."""
+        await self._launched(worker.id)
         agent = self._agents.get(worker.id)
         if agent is not None:
             return agent
@@ -196,6 +200,7 @@ class ProcessRuntime:
 
     async def _adopt(self, trace: Trace) -> _Agent | None:
         """Begins to watch what a trace names; None where nothing of it runs."""
+        await self._launched(trace.worker_id)
         known = self._agents.get(trace.worker_id)
         if known is not None or trace.worker_id in self._reported:
             return known
@@ -268,8 +273,12 @@ class ProcessRuntime:
             return
         self._reported.add(worker_id)
         log.info("Worker %s ended: %s", worker_id, ended.reason)
-        if self._on_ended is not None:
+        if self._on_ended is None:
+            return
+        try:
             self._on_ended(worker_id, ended)
+        except Exception:
+            log.exception("The end of worker %s could not be handled", worker_id)
 
     async def _tidy(self, trace: Trace, reason: str) -> None:
         try:

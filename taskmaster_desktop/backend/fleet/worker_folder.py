@@ -33,6 +33,7 @@ class Trace:
     """
 
     worker_id: str
+    name: str
     pid: int
     started: int
     boot_id: str

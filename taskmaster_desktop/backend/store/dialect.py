@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import sqlalchemy as sa
 
@@ -31,15 +31,10 @@ class Dialect(Protocol):
         Decided by error codes, never by text."""
 
     def reclaim(self, connection: sa.Connection) -> bool:
-        """Give some of the freed space back to the system; True while more is to do."""
+        """Give some of the freed space back to the system; True while more is to do. Outside a transaction."""
 
     def settle(self, connection: sa.Connection) -> None:
-        """Whatever is good to do while nothing is written; never waits for others."""
+        """Whatever is good to do while nothing is written; never waits for others. Outside a transaction."""
 
     def dispose(self) -> None:
         """Close all connections: the readers' first, the writer's last."""
-
-
-def scalar_int(connection: sa.Connection, sql: str) -> int:
-    value: Any = connection.exec_driver_sql(sql).scalar_one()
-    return int(value)

@@ -242,11 +242,14 @@ class SqlStore:
             if connection.execute(ours).one_or_none() is None:
                 raise StaleEpoch(f"epoch {self.epoch} is over: another engine has taken over this database")
             tidied = self._tidier.slice(connection, now_us)
-            if not tidied.more and self._dialect.reclaim(connection):
-                tidied = tidied._replace(more=True)
-        idle, self._idle = self._idle, True
-        if idle and not tidied.more:
-            with self._guarded() as connection:
+        if tidied.more:
+            return tidied
+        with self._guarded() as connection:
+            if self._dialect.reclaim(connection):
+                return tidied._replace(more=True)
+            # Idle is when nothing was written from the end of one pass to the end of the next.
+            idle, self._idle = self._idle, True
+            if idle:
                 self._dialect.settle(connection)
         return tidied
 

@@ -18,7 +18,6 @@ from sqlalchemy.pool import NullPool, QueuePool
 from taskmaster_desktop.backend.errors import EnvironmentProblem
 from taskmaster_desktop.backend.model import Level, Outcome, Stream, TaskState, WorkerState
 from taskmaster_desktop.backend.ports import StaleWrite
-from taskmaster_desktop.backend.store.dialect import scalar_int
 from taskmaster_desktop.backend.store.prepared import Cursor
 
 BUSY_TIMEOUT_MS = 5000
@@ -113,21 +112,21 @@ class SqliteDialect:
         return EnvironmentProblem(message.format(file=self.file), fix=fix.format(folder=self.file.parent))
 
     def reclaim(self, connection: sa.Connection) -> bool:
-        if scalar_int(connection, "PRAGMA freelist_count") == 0:
+        driver = _driver(connection)
+        if _number(driver, "freelist_count") == 0:
             return False
-        # It yields a row without columns for each page, which only the driver itself can fetch, and works
-        # no further than it is fetched.
-        _driver(connection).execute(f"PRAGMA incremental_vacuum({RECLAIM_PAGES})").fetchall()
-        return scalar_int(connection, "PRAGMA freelist_count") > 0
+        # It yields a row without columns for each page; only executescript steps through those.
+        driver.executescript(f"PRAGMA incremental_vacuum({RECLAIM_PAGES})")
+        return _number(driver, "freelist_count") > 0
 
     def settle(self, connection: sa.Connection) -> None:
         """Move everything from the log into the file and empty the log, unless a reader is in the way."""
-        raw = _driver(connection)
-        raw.execute("PRAGMA busy_timeout = 0").fetchall()
+        driver = _driver(connection)
+        driver.execute("PRAGMA busy_timeout = 0").fetchall()
         try:
-            raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         finally:
-            raw.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}").fetchall()
+            driver.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}").fetchall()
 
     def dispose(self) -> None:
         self.readers.dispose()
@@ -138,6 +137,10 @@ def _driver(connection: sa.Connection) -> sqlite3.Connection:
     driver = connection.connection.dbapi_connection
     assert isinstance(driver, sqlite3.Connection)
     return driver
+
+
+def _number(driver: sqlite3.Connection, pragma: str) -> int:
+    return int(driver.execute(f"PRAGMA {pragma}").fetchone()[0])
 
 
 _TROUBLE = {

@@ -144,7 +144,7 @@ async def test_a_command_runs_in_its_own_group_inside_the_session_of_the_agent(r
 async def test_given_folder(rig: Rig, tmp_path: Path) -> None:
     await rig.agent()
     ended = await rig.engine.run(["pwd"], cwd=str(tmp_path))
-    assert Path(rig.engine.output(ended.fence).decode().strip()).samefile(tmp_path)
+    assert rig.engine.output(ended.fence).decode().strip() == str(tmp_path)
 
 
 async def test_cancel_kills_the_whole_group_though_it_ignores_term(rig: Rig, tmp_path: Path) -> None:

@@ -164,3 +164,37 @@ async def test_the_bundle_may_carry_fields_of_later_versions(rig: Rig) -> None:
         assert json.loads(encode_bundle(fields)[4:])["colour"] == "blue"
         rig.start(fields)
         await rig.engine.connected()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["attempts.AttemptTable.handle", "runner.CommandExecution._readable", "usage.UsageMeter.read"],
+)
+async def test_a_bug_anywhere_kills_the_commands_and_ends_it(rig: Rig, broken: str) -> None:
+    """The method works until a file says otherwise."""
+    trigger = rig.folder / "break"
+    module, cls, method = broken.split(".")
+    program = f"""
+import os, runpy
+from taskmaster_worker import {module}
+good = {module}.{cls}.{method}
+def bad(*args, **kwargs):
+    if os.path.exists({str(trigger)!r}):
+        raise ZeroDivisionError("seeded")
+    return good(*args, **kwargs)
+{module}.{cls}.{method} = bad
+runpy.run_module("taskmaster_worker", run_name="__main__")
+"""
+    await rig.engine.start()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(rig.engine.stop)
+        bundle = encode_bundle(bundle_fields(rig.engine.address))
+        agent = start_raw_agent(bundle, rig.folder, program=["-c", program])
+        stack.push_async_callback(agent.close)
+        await rig.engine.connected()
+        fence = rig.engine.assign("trap '' TERM; while :; do echo up; /bin/sleep 0.05; done")
+        await rig.engine.until(lambda: rig.engine.output(fence))
+        trigger.touch()
+        assert await agent.exit_code() == 70
+        assert "ZeroDivisionError: seeded" in agent.log
+        await until(lambda: session_members(agent.pid) == [])

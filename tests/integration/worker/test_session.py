@@ -159,3 +159,24 @@ async def test_another_protocol_major_is_the_end(rig: Rig) -> None:
     agent = await rig.agent()
     assert await agent.exit_code() == 76
     assert "protocol 2" in agent.log
+
+
+async def test_an_unreadable_message_costs_the_connection_only(rig: Rig) -> None:
+    agent = await rig.agent()
+    fence = rig.engine.assign("sleep 0.2")
+    await rig.engine.until(lambda: fence in rig.engine.started)
+    rig.engine.session.send_raw(b"\xff\xff\xff")
+    await rig.engine.connected(2)
+    assert open_attempts(rig.engine) == {fence: STARTED}
+    assert (await rig.engine.result(fence)).exit_code == 0
+    assert "unreadable message" in agent.log
+
+
+async def test_a_command_that_kills_its_worker_was_reported_as_started(rig: Rig) -> None:
+    for _ in range(5):
+        agent = await rig.agent()
+        fence = rig.engine.assign("kill -KILL $PPID")
+        assert await agent.exit_code() == -9
+        await until(rig.engine.session.ended.is_set)
+        assert fence in rig.engine.started
+        assert fence not in rig.engine.finished

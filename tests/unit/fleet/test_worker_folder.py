@@ -17,7 +17,7 @@ def folders(tmp_path: Path) -> WorkerFolders:
 
 
 def trace(worker_id: str = "w-1", ended: str | None = None) -> Trace:
-    return Trace(worker_id=worker_id, pid=42, started=1000, boot_id="boot", ended=ended)
+    return Trace(worker_id=worker_id, name="w1", pid=42, started=1000, boot_id="boot", ended=ended)
 
 
 def test_a_trace_comes_back_as_it_was_written(folders: WorkerFolders) -> None:

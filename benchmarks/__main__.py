@@ -1,0 +1,27 @@
+"""`python -m benchmarks [PART ...]`: prints figures with the machine's facts, merges them into build/bench.json."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import engine, floors
+from benchmarks.report import Figures, machine_facts, say
+
+
+def main() -> int:
+    wanted = sys.argv[1:] or list(engine.PARTS)
+    unknown = [name for name in wanted if name not in engine.PARTS]
+    if unknown:
+        say(f"There is no part {unknown[0]!r}; choose from {', '.join(engine.PARTS)}.")
+        return 2
+    figures = Figures()
+    say(machine_facts())
+    say("floors")
+    floors.measure(figures)
+    engine.run(wanted, figures)
+    figures.write()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
