@@ -17,10 +17,10 @@ from taskmaster_desktop.backend.core.instructions import Read, ReadReady
 from taskmaster_desktop.backend.core.machine import Machine
 from taskmaster_desktop.backend.core.policy import Policy
 from taskmaster_desktop.backend.core.stimuli import Stimulus
-from taskmaster_desktop.backend.errors import EngineDown, TaskMasterError, UserError
+from taskmaster_desktop.backend.errors import EngineDown, EnvironmentProblem, TaskMasterError, UserError
 from taskmaster_desktop.backend.group import Group, StoreCall
 from taskmaster_desktop.backend.model import LoadedTasks, Recovery
-from taskmaster_desktop.backend.ports import Clock, Store, Tidied
+from taskmaster_desktop.backend.ports import Clock, StaleEpoch, Store, Tidied
 
 logger = logging.getLogger(__name__)
 
@@ -221,13 +221,13 @@ class Coordinator:
 
     def _fail(self, group: Group, error: BaseException) -> None:
         """What the core believes is not what is stored, so its memory is worth nothing: start over."""
-        problem = error if isinstance(error, TaskMasterError) else EngineDown("The engine had to start over.")
+        problem = _as_told(error)
         self._machine = None
         self._down = str(problem)
         lost, self._group = self._group, Group()
+        self._effects.failed(error, str(problem))
         group.fail(problem)
         lost.fail(problem)
-        self._effects.failed(error, str(problem))
 
     # === time
     def _arm(self, wake_s: float | None) -> None:
@@ -246,3 +246,10 @@ class Coordinator:
             self._arm(wake_s)  # what was waited for has moved
         else:
             self.feed(stimuli.Tick())
+
+
+def _as_told(error: BaseException) -> TaskMasterError:
+    """What callers hear of a failed commit."""
+    if isinstance(error, StaleEpoch):
+        return EnvironmentProblem("Another engine has taken over this database.", fix="Use that one.")
+    return error if isinstance(error, TaskMasterError) else EngineDown("The engine had to start over.")

@@ -174,6 +174,7 @@ class Engine:
         """Nothing new starts; what runs may end by itself for a while; the rest is killed."""
         if not self._coordinator.running:
             return
+        self._emptied.clear()  # it may have been set by a fleet that was empty earlier
         self._coordinator.feed(stimuli.Shutdown())
         self._check_emptied()
         try:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from taskmaster_desktop.cli import exit_codes
@@ -19,30 +20,24 @@ LAST_LIMIT_S = 1.5
 
 
 class Interrupts:
-    """Use as a context manager around the work.
+    """Counts the signals while `telling` is entered."""
 
-    Args:
-        on_first, on_second: called in the signal handler; must not block.
-    """
-
-    def __init__(
-        self, *, on_first: Callable[[], None] | None = None, on_second: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self) -> None:
         self.count = 0  # written by the handlers, which run on the main thread
-        self._on_first = on_first or _nothing
-        self._on_second = on_second or _nothing
-        self._before: dict[int, object] = {}
+        self._on_first: Callable[[], None] = _nothing
+        self._on_second: Callable[[], None] = _nothing
         self._bell = threading.Event()
 
-    def __enter__(self) -> Interrupts:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._arrived)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
-        self._before.clear()
+    @contextmanager
+    def telling(self, on_second: Callable[[], None], *, on_first: Callable[[], None] | None = None) -> Iterator[None]:
+        """Listen meanwhile. Both are called in the signal handler and must not block."""
+        self._on_first, self._on_second = on_first or _nothing, on_second
+        before = {number: signal.signal(number, self._arrived) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     @property
     def wanted(self) -> bool:

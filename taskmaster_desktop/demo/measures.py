@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from taskmaster_desktop.backend.clock import SECOND_US
@@ -118,7 +119,7 @@ def longest_idle_us(attempts: Sequence[StoredAttempt], batch: range, workers: It
         own = sorted(
             (a for a in attempts if a.worker == worker and a.task in batch), key=lambda a: a.assigned_us
         )
-        for before, after in zip(own, own[1:], strict=False):
+        for before, after in pairwise(own):
             longest = max(longest, after.assigned_us - before.finished_us)
     return longest
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 from taskmaster_desktop.demo.evidence import Evidence
@@ -88,7 +89,7 @@ def _fences_out_of_order(evidence: Evidence, task: StoredTask) -> str:
         )
     )
     for fences, where in ((stored, "database"), (told, "ledger")):
-        if any(after <= before for before, after in zip(fences, fences[1:], strict=False)):
+        if any(after <= before for before, after in pairwise(fences)):
             return f"the fences of task #{task.number} do not grow in the {where}"
     return ""
 
@@ -106,7 +107,7 @@ def no_overlap(evidence: Evidence) -> Verdict:
                 end_us = ends.get(line.fence, gone.get(line.worker) or math.inf)
                 spans.append((line.at_us, end_us))
         spans.sort()
-        for (_, end_us), (start_us, _) in zip(spans, spans[1:], strict=False):
+        for (_, end_us), (start_us, _) in pairwise(spans):
             compared += 1
             if start_us < end_us:
                 return _broken(f"two attempts of task #{number} ran at the same time")

@@ -59,7 +59,7 @@ def test_empty_to_head_is_what_the_tables_say(migrated: sa.Connection, tmp_path:
 
 def test_the_program_knows_the_newest_revision(migrated: sa.Connection) -> None:
     scripts = ScriptDirectory.from_config(migrate.alembic_config(migrated))
-    assert scripts.get_heads() == [migrate.HEAD]
+    assert scripts.get_heads() == [migrate.HEAD], "set HEAD in store/migrate.py to the new revision"
     assert migrate.current_revision(migrated) == migrate.HEAD
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from taskmaster_desktop.backend.core.instructions import AttemptRef
-from taskmaster_desktop.backend.core.stimuli import Finished, Heartbeat, RecallAnswer, RecallResult, Started, Submit
+from taskmaster_desktop.backend.core.stimuli import (
+    Finished,
+    Heartbeat,
+    RecallAnswer,
+    RecallResult,
+    Started,
+    Submit,
+)
 from taskmaster_desktop.backend.model import Outcome, TaskOptions
 
 START_US = 1_800_000_000_000_000

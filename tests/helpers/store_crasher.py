@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 import random
+import sqlite3
 import sys
 from pathlib import Path
 
 from taskmaster_desktop.backend.core.instructions import BatchCounts, TaskPut
 from taskmaster_desktop.backend.errors import EnvironmentProblem
-from taskmaster_desktop.backend.model import EventRecord, Level, TaskFilter, TaskState
+from taskmaster_desktop.backend.model import EventRecord, Level
 from taskmaster_desktop.backend.store import OpenedStore, open_store
 from tests.helpers.store_rows import NOW_US, Book, chunk
 
@@ -50,34 +51,40 @@ def resume(opened: OpenedStore) -> Book:
 
 
 def verify(folder: Path) -> int:
-    """How many groups are there; raises AssertionError where one is not whole."""
-    opened = open_store(folder)
+    """How many groups are there; raises AssertionError where one is not whole. Opens the database as a start does."""
+    open_store(folder).close()
+    connection = sqlite3.connect(folder / "taskmaster.db")
     try:
-        query, totals = opened.query, opened.query.totals()
-        groups = totals.next_batch - 1
-        expected = 1
-        for group in range(1, groups + 1):
-            batch = query.batch(group)
-            assert batch is not None
-            assert (batch.first_task, batch.size, batch.completed) == (
-                expected,
-                size_of(group),
-                size_of(group),
-            )
-            page = query.tasks(TaskFilter(batch=group), after=None, limit=100, newest_first=False)
-            assert [task.number for task in page.tasks] == list(range(expected, expected + batch.size))
-            assert {task.state for task in page.tasks} == {TaskState.COMPLETED}
-            for task in page.tasks:
-                assert len(query.attempts(task.number)) == 1
-                assert [len(piece.data) for piece in query.output(task.number, 1)] == [3000]
-            expected += batch.size
-        assert query.batch(groups + 1) is None
-        assert query.task(expected) is None
-        assert totals.completed == expected - 1
-        assert len(query.events(limit=groups + 10)) == groups
-        return groups
+        return _verified(connection)
     finally:
-        opened.close()
+        connection.close()
+
+
+def _verified(connection: sqlite3.Connection) -> int:
+    def rows(sql: str) -> list[tuple[int, ...]]:
+        return connection.execute(sql).fetchall()
+
+    assert rows("PRAGMA integrity_check") == [("ok",)]
+    ((next_batch, next_task, completed, output_bytes),) = rows(
+        "SELECT next_batch, next_task, completed, output_bytes FROM instance"
+    )
+    groups = range(1, next_batch)
+    sizes = [size_of(group) for group in groups]
+    firsts = [1 + sum(sizes[:index]) for index in range(len(sizes))]
+    done = [f"FROM {table} GROUP BY 1, 2 ORDER BY 1" for table in ("attempts", "output")]
+    numbers = range(1, 1 + sum(sizes))
+    assert rows("SELECT number, first_task, size, completed FROM batches ORDER BY number") == [
+        (group, first, size, size) for group, first, size in zip(groups, firsts, sizes, strict=True)
+    ]
+    assert rows("SELECT number FROM tasks WHERE state = 'completed' ORDER BY number") == [
+        (n,) for n in numbers
+    ]
+    assert rows("SELECT count(*) FROM tasks") == [(len(numbers),)]
+    assert rows(f"SELECT task, attempt, count(*) {done[0]}") == [(n, 1, 1) for n in numbers]
+    assert rows(f"SELECT task, attempt, sum(length(data)) {done[1]}") == [(n, 1, 3000) for n in numbers]
+    assert rows("SELECT count(*) FROM events") == [(len(groups),)]
+    assert (next_task, completed, output_bytes) == (len(numbers) + 1, len(numbers), 3000 * len(numbers))
+    return len(groups)
 
 
 def main(folder: str, seed: str) -> int:

@@ -6,104 +6,29 @@ import asyncio
 import os
 import signal
 import stat
-import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
 
-from taskmaster_desktop.backend.core.instructions import Sends
 from taskmaster_desktop.backend.errors import EnvironmentProblem
 from taskmaster_desktop.backend.fleet import launch, linux, worker_folder
 from taskmaster_desktop.backend.fleet.process import ProcessRuntime
 from taskmaster_desktop.backend.ports import Ended
-from taskmaster_desktop.backend.rpc.server import GrpcDoor
-from tests.helpers.eventually import eventually, until
-from tests.helpers.leaks import RUN_MARK
-from tests.helpers.rpc_peer import RecordingHandler, assignment
+from tests.helpers.eventually import until
+from tests.helpers.process_fleet import Start, fleets_in, members
 from tests.helpers.worker_records import STUB_KEY, stub_command, worker_record, worker_secret
 
 SHORT_ENGINE = Path(__file__).parent.parent / "helpers" / "short_engine.py"
 WORKER = worker_record("w-1")
 
 
-class Fleet:
-    """A runtime with what it reported. `leftovers` is what of a worker's session ran when its end was told."""
-
-    def __init__(self, data_dir: Path, mode: str, **options: object) -> None:
-        self.data_dir = data_dir
-        self.ended: list[tuple[str, Ended]] = []
-        self.leftovers: list[int] = []
-        self.runtime = ProcessRuntime(
-            data_dir,
-            command=stub_command(mode),
-            extra_env={RUN_MARK: os.environ[RUN_MARK]},
-            **options,  # type: ignore[arg-type]
-        )
-        self.runtime.watch(self._on_ended)
-
-    def _on_ended(self, worker_id: str, ended: Ended) -> None:
-        self.leftovers.append(members(self.pid(worker_id)))
-        self.ended.append((worker_id, ended))
-
-    def pid(self, worker_id: str = "w-1") -> int:
-        trace = worker_folder.WorkerFolders(self.data_dir / "workers").read(worker_id)
-        return trace.pid if trace is not None else -2
-
-    async def launch(self, worker_id: str = "w-1") -> str:
-        """Returns the handle once the agent has its bundle."""
-        worker = worker_record(worker_id)
-        handle = await self.runtime.launch(worker, worker_secret(worker_id))
-        await self.until_ready(worker_id)
-        return handle
-
-    async def until_ready(self, worker_id: str = "w-1") -> None:
-        log = self.data_dir / "workers" / worker_id / "agent.log"
-        await until(lambda: log.exists() and b"ready" in log.read_bytes())
-
-    async def one_end(self) -> Ended:
-        await until(lambda: self.ended)
-        ((worker_id, ended),) = self.ended
-        assert worker_id == "w-1"
-        return ended
-
-
-Start: TypeAlias = Callable[..., Awaitable[Fleet]]
-
-
-def members(session: int) -> int:
-    found = list(linux.session_members(session))
-    for ref in found:
-        ref.close()
-    return len(found)
-
-
 @pytest.fixture
 async def start(tmp_path: Path) -> AsyncIterator[Start]:
-    """Starts runtimes on one data folder, as engines that follow each other; ends all workers afterwards."""
-    fleets: list[Fleet] = []
-
-    async def start(mode: str = "obey", **options: object) -> Fleet:
-        fleet = Fleet(tmp_path, mode, **options)
-        await fleet.runtime.start()
-        fleets.append(fleet)
-        return fleet
-
-    yield start
-    for fleet in fleets:
-        await fleet.runtime.close()
-    last = Fleet(tmp_path, "obey")
-    await last.runtime.start()
-    for worker in await last.runtime.observe():
-        if worker.alive:
-            await last.runtime.kill(worker_record(worker.id))
-            await until(lambda: len(last.ended) == 1)
-            last.ended.clear()
-    await last.runtime.close()
+    async with fleets_in(tmp_path) as start:
+        yield start
 
 
 # ------------------------------------------------------------ the life of one worker
@@ -393,113 +318,3 @@ async def test_start_and_close_may_come_twice_and_in_any_order(tmp_path: Path) -
         assert await runtime.observe() == []
         await runtime.close()
         await runtime.close()
-
-
-# ------------------------------------------------------------ after another engine
-async def test_closing_ends_no_worker_and_the_next_runtime_adopts_it(start: Start) -> None:
-    first = await start("commands")
-    handle = await first.launch()
-    await first.runtime.close()
-    assert members(first.pid()) == 3
-    second = await start()
-    for _ in range(2):
-        (seen,) = await second.runtime.observe()
-        assert (seen.handle, seen.alive) == (handle, True)
-    os.kill(second.pid(), signal.SIGKILL)
-    await second.one_end()
-    assert second.leftovers == [0]
-    assert first.ended == []
-
-
-@contextmanager
-def short_engine(data_dir: Path, mode: str) -> Iterator[int]:
-    """Another engine's process; yields its worker's process id, and SIGKILLs the engine at the end."""
-    command = [sys.executable, str(SHORT_ENGINE), str(data_dir), "w-1", mode]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as engine:
-        assert engine.stdout is not None
-        handle = engine.stdout.readline()
-        log = data_dir / "workers/w-1/agent.log"
-        eventually(lambda: b"ready" in log.read_bytes())
-        yield int(handle.partition(":")[0])
-        engine.kill()
-
-
-async def test_a_killed_engines_worker_is_adopted_and_its_death_heard_of(
-    tmp_path: Path, start: Start
-) -> None:
-    with short_engine(tmp_path, "commands") as pid:
-        pass
-    assert members(pid) == 3
-    fleet = await start()
-    (seen,) = await fleet.runtime.observe()
-    assert seen.alive
-    os.kill(pid, signal.SIGKILL)
-    ended = await fleet.one_end()
-    assert ended.reason.startswith("ended: ready")  # how it ended is told to its parent only
-    assert fleet.leftovers == [0]
-
-
-async def test_an_adopted_worker_can_be_killed_without_observing_first(tmp_path: Path, start: Start) -> None:
-    with short_engine(tmp_path, "commands"):
-        pass
-    fleet = await start()
-    await fleet.runtime.kill(WORKER)
-    assert (await fleet.one_end()).reason == "killed by SIGKILL"
-    assert fleet.leftovers == [0]
-
-
-async def test_a_worker_that_died_between_two_engines(tmp_path: Path, start: Start) -> None:
-    """Its commands live on, unseen by any engine; the next one must not call it dead before they are."""
-    with short_engine(tmp_path, "commands") as pid:
-        pass
-    os.kill(pid, signal.SIGKILL)
-    eventually(lambda: members(pid) == 2)
-    fleet = await start()
-    (seen,) = await fleet.runtime.observe()
-    assert seen.alive
-    await fleet.one_end()
-    assert fleet.leftovers == [0]
-
-
-async def test_a_worker_that_ended_between_two_engines_is_just_not_alive(
-    tmp_path: Path, start: Start
-) -> None:
-    with short_engine(tmp_path, "obey") as pid:
-        pass
-    os.kill(pid, signal.SIGKILL)
-    eventually(lambda: members(pid) == 0)
-    fleet = await start()
-    for _ in range(2):
-        (seen,) = await fleet.runtime.observe()
-        assert not seen.alive
-    assert fleet.ended == []
-    await fleet.runtime.kill(WORKER)
-    assert (await fleet.one_end()).reason == "it was not running"
-
-
-# ------------------------------------------------------------ with the real agent and a real door
-async def test_the_real_agent_comes_online_and_takes_its_command_along(tmp_path: Path) -> None:
-    ended: list[Ended] = []
-    handler = RecordingHandler()
-    door = GrpcDoor(tmp_path, "abc")
-    await door.start(handler)
-    runtime = ProcessRuntime(tmp_path, extra_env={RUN_MARK: os.environ[RUN_MARK]})
-    await runtime.start()
-    handle = await runtime.launch(WORKER, door.secret_for(WORKER))
-    pid = int(handle.partition(":")[0])
-    runtime.watch(lambda _, end: ended.append(end) if members(pid) == 0 else None)
-    await until(lambda: handler.links, timeout_s=20)
-    assert handler.hellos[0].worker_id == "w-1"
-    assert b"PRIVATE KEY" not in Path("/proc", str(pid), "environ").read_bytes()
-    handler.links[1].send(Sends(assign=[assignment(1, "echo up; sleep 300")]))
-    await until(lambda: any(report.output for report in handler.reports))
-    assert members(pid) >= 2
-    os.kill(pid, signal.SIGKILL)
-    await until(lambda: ended)
-    assert ended == [Ended(reason="killed by SIGKILL")]
-    await until(lambda: handler.ended == [1])
-    log = await runtime.log(WORKER, tail_bytes=10_000)
-    assert b"w1" in log
-    assert b"PRIVATE KEY" not in log
-    await runtime.close()
-    await door.close()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import stat
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,8 +22,8 @@ from tests.helpers.rpc_peer import (
     Call,
     RecordingHandler,
     answer,
-    assignment,
     as_somebody_else,
+    assignment,
     connected,
     greeted,
     hello_message,
@@ -408,98 +406,3 @@ async def test_a_task_that_cannot_be_sent_ends_the_session(
         handler.links[1].send(Sends(assign=[assignment(1, "lone surrogate \udcff")]))
         assert (await status_of(call))[0] is grpc.StatusCode.INTERNAL
     assert handler.ended == [1]
-
-
-# ------------------------------------------------------------ endpoints
-async def test_modes_of_socket_and_folders(door: GrpcDoor, tmp_path: Path) -> None:
-    def mode(path: Path) -> int:
-        return stat.S_IMODE(path.stat().st_mode)
-
-    assert mode(tmp_path / "run") == 0o700
-    assert mode(door.socket_folder) == 0o711
-    assert mode(door.socket_folder / "worker.sock") == 0o666
-    assert mode(tmp_path / "tls") == 0o700
-    assert {mode(path) for path in (tmp_path / "tls").iterdir()} == {0o600}
-
-
-async def test_a_restarted_engine_is_found_at_the_same_endpoints(
-    tmp_path: Path, handler: RecordingHandler
-) -> None:
-    first = GrpcDoor(tmp_path, "abc")
-    await first.start(handler)
-    secret = first.secret_for(worker_record("w-1"))
-    await first.close()
-    (tmp_path / "run/rpc/worker.sock").write_bytes(b"left behind")
-    second = GrpcDoor(tmp_path, "abc")
-    await second.start(handler)
-    try:
-        assert second.endpoints == secret.endpoints
-        for endpoint in secret.endpoints:
-            async with connected(secret, endpoint=endpoint) as call:
-                assert (await greeted(call, "w-1")).HasField("welcome")
-    finally:
-        await second.close()
-    assert not (tmp_path / "run/rpc/worker.sock").exists()
-
-
-async def test_a_port_in_use_is_left_to_its_owner(tmp_path: Path, handler: RecordingHandler) -> None:
-    first, second = GrpcDoor(tmp_path / "1", "abc"), GrpcDoor(tmp_path / "2", "xyz")
-    await first.start(handler)
-    port = (tmp_path / "1/run/port").read_text()
-    (tmp_path / "2/run").mkdir(parents=True)
-    (tmp_path / "2/run/port").write_text(port)
-    await second.start(handler)
-    try:
-        assert second.endpoints[1] != first.endpoints[1]
-        assert (tmp_path / "2/run/port").read_text() != port
-    finally:
-        await first.close()
-        await second.close()
-
-
-async def test_nothing_listens_beyond_the_loopback(door: GrpcDoor) -> None:
-    host, _, port = door.endpoints[1].partition(":")
-    assert host == "127.0.0.1"
-    with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.2", int(port)), timeout=1):
-        pass
-
-
-@expects_logs
-async def test_a_path_too_long_for_a_socket_leaves_the_loopback(
-    tmp_path: Path, handler: RecordingHandler, caplog: pytest.LogCaptureFixture
-) -> None:
-    door = GrpcDoor(tmp_path / ("d" * 100), "abc")
-    await door.start(handler)
-    try:
-        (endpoint,) = door.endpoints
-        assert endpoint.startswith("127.0.0.1:")
-        assert "too long for a Unix socket" in caplog.text
-        async with connected(door.secret_for(worker_record("w-1"))) as call:
-            assert (await greeted(call, "w-1")).HasField("welcome")
-    finally:
-        await door.close()
-
-
-async def test_a_folder_with_odd_characters_works(handler: RecordingHandler, tmp_path: Path) -> None:
-    door = GrpcDoor(tmp_path / "ä b%20#?", "abc")
-    await door.start(handler)
-    try:
-        async with connected(door.secret_for(worker_record("w-1"))) as call:
-            assert (await greeted(call, "w-1")).HasField("welcome")
-    finally:
-        await door.close()
-
-
-async def test_start_and_close_may_come_twice_and_in_any_order(
-    tmp_path: Path, handler: RecordingHandler
-) -> None:
-    door = GrpcDoor(tmp_path, "abc")
-    await door.close()
-    with pytest.raises(RuntimeError, match="not open"):
-        door.secret_for(worker_record())
-    await door.start(handler)
-    await door.start(handler)
-    await door.close()
-    await door.close()
-    await door.start(handler)
-    await door.close()

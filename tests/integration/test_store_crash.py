@@ -49,9 +49,6 @@ def test_what_was_acknowledged_survives_sigkill_and_nothing_is_half_there(tmp_pa
             for line in process.stdout:
                 if line.endswith("\n"):
                     acknowledged = int(line)
-        connection = sqlite3.connect(tmp_path / "taskmaster.db")
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        connection.close()
         assert store_crasher.verify(tmp_path) in (acknowledged, acknowledged + 1)
     assert acknowledged > ROUNDS
 

@@ -1,8 +1,7 @@
 """Runs one command in a process group of its own, inside the agent's session.
 
-Owns the process and its two pipes. All on one asyncio loop: the pipes and the end of
-the process are events of the loop, there is no thread and no task per command (measured: asyncio's own
-subprocesses cost several times as much).
+Owns the process and its two pipes. All on one asyncio loop: the pipes and the end of the process are events
+of the loop. asyncio's own subprocesses are not used, since they cost a thread and a transport per child.
 
 A command is over when its main process has ended and its pipes are closed. A background child that still
 holds a pipe gets half a second; then whatever is left of the process group is killed, in every case, so

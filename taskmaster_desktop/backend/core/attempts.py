@@ -44,6 +44,8 @@ def start(state: State, task: Task, worker: Worker, at_us: int) -> None:
 
 def finish(state: State, task: Task, worker: Worker, told: Finished) -> None:
     """The worker says how it ended; `told.fence` is the current one."""
+    if told.never_started and told.outcome is not Outcome.CANCELLED:
+        told = told._replace(never_started=False)  # what has another outcome did run, whatever is claimed
     if task.state is TaskState.ASSIGNED and not told.never_started:
         start(state, task, worker, told.at_us - told.duration_us)
     worker.progressed_s = state.now.mono_s

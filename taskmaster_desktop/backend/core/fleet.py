@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from taskmaster_desktop.backend.core import sessions
 from taskmaster_desktop.backend.core.entities import Worker
-from taskmaster_desktop.backend.core.instructions import StartWorker, TerminateWorker
+from taskmaster_desktop.backend.core.instructions import KillWorker, StartWorker, TerminateWorker
 from taskmaster_desktop.backend.core.requests import recall_waiting
 from taskmaster_desktop.backend.core.scaling import Candidate, decide
 from taskmaster_desktop.backend.core.state import State
@@ -96,7 +96,10 @@ def launched(state: State, news: WorkerLaunched) -> None:
     if worker is not None:
         worker.handle = news.handle
         state.put_worker(worker)
-        if worker.state is WorkerState.DRAINING and worker.session is None:
+        # What was ordered while it was being launched may have found nobody.
+        if worker.killing:
+            state.out.actions.append(KillWorker(worker=worker.record()))
+        elif worker.state is WorkerState.DRAINING and worker.session is None:
             state.out.actions.append(TerminateWorker(worker=worker.record()))
 
 

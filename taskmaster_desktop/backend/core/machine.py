@@ -66,10 +66,9 @@ class Machine:
         moments = [] if look_again_s is None else [look_again_s]
         for worker in state.workers.values():
             if not worker.killing:
-                moments.append(worker.silent_since_s + sessions.lease_of(state, worker))
+                moments.append(sessions.lease_end_s(state, worker))
             if not state.policy.confirms_death:
-                alone_s = state.policy.self_stop_s + state.policy.self_stop_margin_s
-                moments.append(worker.silent_since_s + alone_s)
+                moments.append(sessions.life_end_s(state, worker))
         head = state.delayed.head()
         if head is not None:
             moments.append(state.now.mono_s + max(0.0, (head[0] - state.now.wall_us) / SECOND_US))

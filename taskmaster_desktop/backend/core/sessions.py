@@ -155,23 +155,30 @@ def _recall_answered(state: State, worker: Worker, answer: RecallAnswer) -> None
 
 def check_leases(state: State) -> None:
     """Kill workers that have been silent for too long; where a death cannot be seen, wait it out."""
-    policy = state.policy
+    now_s = state.now.mono_s
     for worker in list(state.workers.values()):
-        silent_s = state.now.mono_s - worker.silent_since_s
-        if not worker.killing and silent_s >= lease_of(state, worker):
+        silent_s = now_s - worker.silent_since_s
+        if not worker.killing and now_s >= lease_end_s(state, worker):
             if worker.online_us is not None:
                 text = f"{worker.name} has been silent for {silent_s:.0f} s and is being killed."
             else:
                 text = f"{worker.name} did not connect within {silent_s:.0f} s and is being killed."
             state.log(Level.ERROR, "worker_silent", text, worker=worker.number)
             order_kill(state, worker)
-        if not policy.confirms_death and silent_s >= policy.self_stop_s + policy.self_stop_margin_s:
+        if not state.policy.confirms_death and now_s >= life_end_s(state, worker):
             ended(state, worker, reason="silent for longer than a worker lives alone", oom=False, clean=False)
 
 
-def lease_of(state: State, worker: Worker) -> float:
-    """How long this worker may be silent."""
-    return state.policy.start_limit_s if worker.state is WorkerState.STARTING else state.policy.lease_s
+def lease_end_s(state: State, worker: Worker) -> float:
+    """When this worker is killed unless it is heard before."""
+    starting = worker.state is WorkerState.STARTING
+    return worker.silent_since_s + (state.policy.start_limit_s if starting else state.policy.lease_s)
+
+
+def life_end_s(state: State, worker: Worker) -> float:
+    """When it must have stopped by itself; one that never connected runs nothing, but may take its time."""
+    alone_end_s = worker.silent_since_s + state.policy.self_stop_s + state.policy.self_stop_margin_s
+    return max(alone_end_s, lease_end_s(state, worker))
 
 
 def order_kill(state: State, worker: Worker) -> None:
@@ -200,6 +207,12 @@ def ended(state: State, worker: Worker, *, reason: str, clean: bool, oom: bool) 
     del state.worker_ids[worker.id]
     level = Level.INFO if clean or worker.doom is not None else Level.ERROR
     state.log(level, "worker_offline", f"{worker.name} is offline: {why}.", worker=worker.number)
-    if never_online and worker.doom is None:
+    if never_online and worker.doom is None and not worker.adopted:
+        _count_failed_start(state)
+
+
+def _count_failed_start(state: State) -> None:
+    """Workers that fail together, before the next try, count once."""
+    if state.now.mono_s >= state.no_start_before_s:
         state.failed_starts += 1
         state.no_start_before_s = state.now.mono_s + start_pause_s(state.failed_starts)

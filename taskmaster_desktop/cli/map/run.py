@@ -111,8 +111,8 @@ class MapRun:
 
     def go(self, feed: Feed) -> int:
         """Start the engine, do everything, stop it; returns the exit code."""
-        interrupts = Interrupts(on_first=self.wake, on_second=self._app.hurry)
-        with interrupts:
+        interrupts = Interrupts()
+        with interrupts.telling(self._app.hurry, on_first=self.wake):
             self._app.start()
             spool = Spool(self._folder)
             printer = self._printer(spool)

@@ -25,8 +25,9 @@ class Rig:
         if not self.engine.address:
             await self.engine.start()
             self._stack.push_async_callback(self.engine.stop)
+        sessions = len(self.engine.sessions)
         agent = self.start(bundle_fields(self.engine.address, slots=slots), env)
-        await self.engine.connected()
+        await self.engine.connected(sessions + 1)
         return agent
 
     def start(self, fields: dict[str, Any], env: dict[str, str] | None = None) -> AgentProcess:

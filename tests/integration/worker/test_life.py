@@ -168,7 +168,7 @@ async def test_the_bundle_may_carry_fields_of_later_versions(rig: Rig) -> None:
 
 @pytest.mark.parametrize(
     "broken",
-    ["attempts.AttemptTable.handle", "runner.CommandExecution._readable", "usage.UsageMeter.read"],
+    ["attempts.AttemptTable.handle", "runner.CommandExecution._deliver", "usage.UsageMeter.read"],
 )
 async def test_a_bug_anywhere_kills_the_commands_and_ends_it(rig: Rig, broken: str) -> None:
     """The method works until a file says otherwise."""

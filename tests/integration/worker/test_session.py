@@ -161,13 +161,15 @@ async def test_another_protocol_major_is_the_end(rig: Rig) -> None:
     assert "protocol 2" in agent.log
 
 
-async def test_an_unreadable_message_costs_the_connection_only(rig: Rig) -> None:
+async def test_an_unreadable_message_costs_the_connection_only(rig: Rig, tmp_path: Path) -> None:
     agent = await rig.agent()
-    fence = rig.engine.assign("sleep 0.2")
-    await rig.engine.until(lambda: fence in rig.engine.started)
+    go = tmp_path / "go"
+    fence = rig.engine.assign(f"echo up; while [ ! -e {go} ]; do /bin/sleep 0.01; done")
+    await rig.engine.until(lambda: rig.engine.output(fence))
     rig.engine.session.send_raw(b"\xff\xff\xff")
     await rig.engine.connected(2)
     assert open_attempts(rig.engine) == {fence: STARTED}
+    go.touch()
     assert (await rig.engine.result(fence)).exit_code == 0
     assert "unreadable message" in agent.log
 
