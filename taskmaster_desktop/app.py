@@ -155,7 +155,8 @@ class App:
 
     def _retention(self) -> Retention:
         return Retention(
-            max_age_s=self.settings.retention_days * DAY_S, max_output_bytes=int(self.settings.retention_bytes)
+            max_age_s=self.settings.retention_days * DAY_S,
+            max_output_bytes=int(self.settings.retention_bytes),
         )
 
     def _build_engine(self, opened: OpenedStore, writer: ThreadPoolExecutor) -> Engine:
@@ -187,4 +188,3 @@ class App:
             engine.submit(SelfHeal(on=self.settings.self_heal)).result(START_LIMIT_S)
         if fresh or "workers" in given:
             engine.submit(ScaleFleet(workers=self.settings.workers)).result(START_LIMIT_S)
-

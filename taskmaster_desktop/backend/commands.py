@@ -7,13 +7,12 @@ anything happens. Ranges are those of the user guide.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
 from taskmaster_desktop.backend.errors import UserError
-from taskmaster_desktop.backend.model import TaskFilter, TaskOptions
+from taskmaster_desktop.backend.model import TaskFilter, TaskOptions, TaskState
 
 MAX_COUNT = 100_000
 MAX_COMMAND_CHARS = 32_768
@@ -25,6 +24,9 @@ MAX_TAGS = 20
 MAX_TAG_CHARS = 64
 MAX_KEY_CHARS = 200
 MAX_WORKERS = 50
+MAX_NUMBER = 2**63 - 1
+LAST_US = 253_402_300_799_999_999
+"""The end of the year 9999, beyond which no date can be shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,14 +82,16 @@ class SubmitBatch:
         if len(self.works) > MAX_COUNT:
             raise UserError(f"At most {MAX_COUNT:,} commands in one request.", field="command")
         for work in self.works:
+            if not isinstance(work, Work):
+                raise UserError("Each command must be a text or an argv.", field="command")
             work.check()
         _check_options(self.options)
         _number("delay_s", self.delay_s, 0, MAX_DELAY_S)
         if self.run_at_us is not None:
             if self.delay_s:
                 raise UserError("Give either delay_s or run_at, not both.", field="run_at")
-            if not isinstance(self.run_at_us, int) or isinstance(self.run_at_us, bool):
-                raise UserError("run_at must be a moment in time.", field="run_at")
+            if not _is_whole(self.run_at_us, 0, LAST_US):
+                raise UserError("run_at must be a moment between the years 1970 and 9999.", field="run_at")
         if self.idempotency_key is not None:
             _text("idempotency_key", self.idempotency_key, 1, MAX_KEY_CHARS)
 
@@ -97,9 +101,15 @@ class SubmitBatch:
 
     def body_hash(self) -> bytes:
         """The same for the same request; tells a repeated key from a misused one."""
+        timeout_s = self.options.timeout_s
+        options = replace(
+            self.options,
+            retry_delay_s=float(self.options.retry_delay_s),  # 5 and 5.0 are the same wish
+            timeout_s=None if timeout_s is None else float(timeout_s),
+        )
         body = (
-            [work.stored() for work in self.works], self.count, self.options,
-            self.delay_s, self.run_at_us,
+            [work.stored() for work in self.works], self.count, options,
+            float(self.delay_s), self.run_at_us,
         )  # fmt: skip
         return blake2b(repr(body).encode(), digest_size=16).digest()
 
@@ -114,6 +124,12 @@ class TaskAction:
     def check(self) -> None:
         if (self.numbers is None) == (self.chosen is None):
             raise UserError("Name the tasks either by number or by filter.", field="tasks")
+        if self.chosen is not None:
+            _check_filter(self.chosen)
+            return
+        numbers: object = self.numbers
+        if not isinstance(numbers, tuple) or not all(_is_whole(n, 1, MAX_NUMBER) for n in numbers):
+            raise UserError("tasks must be a list of task numbers.", field="tasks")
 
 
 class CancelTasks(TaskAction):
@@ -181,7 +197,9 @@ Command = (
 
 
 # === ranges
-def _check_options(options: TaskOptions) -> None:
+def _check_options(options: object) -> None:
+    if not isinstance(options, TaskOptions):
+        raise UserError("options must be the options of a task.", field="options")
     _whole("priority", options.priority, -10, 10)
     _whole("retries", options.retries, 0, 10)
     _number("retry_delay_s", options.retry_delay_s, 0, 300)
@@ -196,6 +214,29 @@ def _check_options(options: TaskOptions) -> None:
     for tag in tags:
         _text("tags", tag, 1, MAX_TAG_CHARS)
     _switch("lossless_output", options.lossless_output)
+
+
+def _check_work(work: object) -> None:
+    if not isinstance(work, Work):
+        raise UserError("Each command must be a text or an argv.", field="command")
+    work.check()
+
+
+def _check_filter(chosen: object) -> None:
+    if not isinstance(chosen, TaskFilter):
+        raise UserError("tasks must be named by a filter.", field="tasks")
+    states: object = chosen.states
+    if not isinstance(states, frozenset) or not all(isinstance(state, TaskState) for state in states):
+        raise UserError(f"states must be some of {', '.join(TaskState)}.", field="states")
+    if chosen.batch is not None:
+        _whole("batch", chosen.batch, 1, MAX_NUMBER)
+    if chosen.worker is not None:
+        _whole("worker", chosen.worker, 1, MAX_NUMBER)
+    if chosen.tag is not None:
+        _text("tag", chosen.tag, 1, MAX_TAG_CHARS)
+    if chosen.text is not None:
+        _text("text", chosen.text, 0, MAX_COMMAND_CHARS)
+    _switch("dead_letters", chosen.dead_letters)
 
 
 def _check_env(env: object) -> None:
@@ -216,15 +257,18 @@ def _check_env(env: object) -> None:
 
 
 def _whole(name: str, value: object, least: int, most: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+    if not _is_whole(value, least, most):
         raise UserError(f"{name} must be a whole number from {least:,} to {most:,}.", field=name)
 
 
+def _is_whole(value: object, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
 def _number(name: str, value: object, least: float, most: float) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise UserError(f"{name} must be a number from {least:,g} to {most:,g}.", field=name)
-    if not least <= value <= most:
-        raise UserError(f"{name} must be from {least:,g} to {most:,g} seconds.", field=name)
+    # Not-a-number and the infinities are outside of any range.
+    if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
+        raise UserError(f"{name} must be from {least:,.12g} to {most:,.12g} seconds.", field=name)
 
 
 def _text(name: str, value: object, least: int, most: int) -> None:

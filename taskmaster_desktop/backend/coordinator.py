@@ -58,7 +58,7 @@ class Coordinator:
         self._machine: Machine | None = None
         self._down = STOPPING  # why there is no machine
         self._group = Group()
-        self._writing = False
+        self._writing: Future[Any] | None = None  # what the store's thread is doing for us
         self._pump_planned = False
         self._tidy_wanted: Future[bool] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -69,10 +69,12 @@ class Coordinator:
         self._machine = Machine(recovery, self._policy, self._clock.now())
         return recovery
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Take nothing more; who still waits is told."""
         self._machine = None
         self._down = STOPPING
+        if self._writing is not None:
+            await asyncio.wait([asyncio.wrap_future(self._writing)])
         if self._timer is not None:
             self._timer.cancel()
         self._group.fail(EngineDown(STOPPING))
@@ -149,20 +151,21 @@ class Coordinator:
 
     # === the pump
     def _plan_pump(self) -> None:
-        if not self._pump_planned and not self._writing:
+        if not self._pump_planned and self._writing is None:
             self._pump_planned = True
             asyncio.get_running_loop().call_soon(self._pump)
 
     def _pump(self) -> None:
         """Commit what has collected, unless a commit is under way: then it collects on."""
         self._pump_planned = False
-        if self._writing or self._machine is None:
+        if self._writing is not None or self._machine is None:
             return
         if not self._group.idle:
             group, self._group = self._group, Group()
             if group.needs_store:
+                machine = self._machine
                 self._on_store_thread(
-                    lambda: group.write(self._store), lambda done: self._written(group, done)
+                    lambda: group.write(self._store), lambda done: self._written(group, machine, done)
                 )
             else:
                 self._carry_out(group, ([], []))
@@ -172,24 +175,26 @@ class Coordinator:
 
     def _on_store_thread(self, call: Callable[[], Any], then: Callable[[Future[Any]], None]) -> None:
         loop = asyncio.get_running_loop()
-        machine = self._machine
 
-        def back(done: Future[Any]) -> None:
-            self._writing = False
-            if machine is self._machine:
-                then(done)
+        def back() -> None:
+            self._writing = None
+            then(done)
             self._plan_pump()
 
-        self._writing = True
-        self._store_thread.submit(call).add_done_callback(lambda done: loop.call_soon_threadsafe(back, done))
+        self._writing = done = self._store_thread.submit(call)
+        done.add_done_callback(lambda _: loop.call_soon_threadsafe(back))
 
-    def _written(self, group: Group, done: Future[Written]) -> None:
+    def _written(self, group: Group, machine: Machine, done: Future[Written]) -> None:
         error = done.exception()
-        if error is not None:
+        if machine is not self._machine:  # the core was given up meanwhile
+            if error is None:
+                group.answer()
+            group.fail(_as_told(error) if error is not None else EngineDown(self._down))
+        elif error is not None:
             self._fail(group, error)
-            return
-        self._pump()  # the next group is written while the effects of this one are carried out
-        self._carry_out(group, done.result())
+        else:
+            self._pump()  # the next group is written while the effects of this one are carried out
+            self._carry_out(group, done.result())
 
     def _carry_out(self, group: Group, written: Written) -> None:
         pages, answers = written
@@ -208,7 +213,9 @@ class Coordinator:
         """The store has lowered its totals; the core must know before it writes the next ones."""
         waiting, self._tidy_wanted = self._tidy_wanted, None
         error = done.exception()
-        if error is not None:
+        if self._machine is None:
+            more = False
+        elif error is not None:
             self._fail(Group(), error)
             more = True
         else:

@@ -200,7 +200,7 @@ class Engine:
             self._emptied.set()
 
     async def _close(self) -> None:
-        self._coordinator.close()
+        await self._coordinator.close()
         self._links.close()
         for task in list(self._tasks):
             task.cancel()
@@ -216,9 +216,7 @@ class Engine:
         if group.changes.totals is not None:
             self.totals = group.changes.totals
         self.changes += 1
-        for future, reply in group.replies:
-            if future.set_running_or_notify_cancel():
-                future.set_result(reply)
+        group.answer()
         self._requests.committed(group.changes.batches)
         self._publish(group)
         self._check_emptied()

@@ -83,8 +83,15 @@ class Group:
         ]
         return pages, [call(store) for call, _ in self.calls]
 
+    def answer(self) -> None:
+        """Tell the callers: what they asked for is durable."""
+        for future, reply in self.replies:
+            if future.set_running_or_notify_cancel():
+                future.set_result(reply)
+        self.replies.clear()
+
     def fail(self, error: BaseException) -> None:
-        """Tell everybody who waits that nothing of it happened."""
+        """Tell everybody who still waits that nothing of it happened."""
         for future, _ in self.replies:
             future.set_exception(error)
         for _, future in self.calls:

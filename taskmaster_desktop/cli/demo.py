@@ -73,9 +73,13 @@ def _check_writable(file: Path | None) -> None:
     if file is None:
         return
     if file.is_dir() or not file.absolute().parent.is_dir():
-        raise UserError(f"The report cannot be written to {file}: there is no such folder to put it in.", field="report")
+        raise UserError(
+            f"The report cannot be written to {file}: there is no such folder to put it in.", field="report"
+        )
     if not os.access(file if file.exists() else file.absolute().parent, os.W_OK):
-        raise UserError(f"The report cannot be written to {file}: writing there is not permitted.", field="report")
+        raise UserError(
+            f"The report cannot be written to {file}: writing there is not permitted.", field="report"
+        )
 
 
 def _write(file: Path, text: str) -> None:
@@ -83,5 +87,6 @@ def _write(file: Path, text: str) -> None:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise EnvironmentProblem(
-            f"The report could not be written to {file}: {error.strerror}.", fix="Choose another place for it."
+            f"The report could not be written to {file}: {error.strerror}.",
+            fix="Choose another place for it.",
         ) from error

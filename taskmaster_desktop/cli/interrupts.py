@@ -29,7 +29,9 @@ class Interrupts:
         self._bell = threading.Event()
 
     @contextmanager
-    def telling(self, on_second: Callable[[], None], *, on_first: Callable[[], None] | None = None) -> Iterator[None]:
+    def telling(
+        self, on_second: Callable[[], None], *, on_first: Callable[[], None] | None = None
+    ) -> Iterator[None]:
         """Listen meanwhile. Both are called in the signal handler and must not block."""
         self._on_first, self._on_second = on_first or _nothing, on_second
         before = {number: signal.signal(number, self._arrived) for number in (signal.SIGINT, signal.SIGTERM)}

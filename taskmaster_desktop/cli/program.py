@@ -18,10 +18,14 @@ from taskmaster_desktop.cli.common import Common
 from taskmaster_desktop.cli.output import Output
 
 # Typer raises it for wrong usage, from wherever its version keeps click.
-_WrongUsage = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+_WrongUsage: type[Exception] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException" and issubclass(kind, Exception)
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Write the result for programs to standard output.")]
-DataDir = Annotated[Path | None, typer.Option("--data-dir", metavar="DIR", help="Keep everything in this folder.")]
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", metavar="DIR", help="Keep everything in this folder.")
+]
 Runtime = Annotated[
     str | None,
     typer.Option("--runtime", metavar="auto|docker|process", help="What starts workers (default: auto)."),
@@ -37,6 +41,20 @@ Seconds = Annotated[
     str | None,
     typer.Option("--timeout", metavar="TIME", help="Stop an attempt after so long: 30, 30s, 5m, 2h."),
 ]
+
+MAP_HELP = """Run one command for each argument, N at a time, and pass on all they print.
+
+\b
+taskmaster map 'sha256sum {}' FILES...       one command per file; {} is the file's name, quoted
+find . -print0 | taskmaster map -0 'gzip {}'  one argument per line (or NUL) of standard input
+taskmaster map < commands.txt                 one command per line of standard input
+taskmaster map --argv -- gzip -9 {} ::: FILES...   no shell: arguments are handed over as they are
+
+Arguments that begin with a dash go after --. Commands run in the current folder. A line that reads
+"::progress 42" sets a task's progress and is not passed on; of a command that is tried again, the output
+of the last attempt is. Stops at the first failure unless --keep-going. Exit codes: 0 all well, 1 a
+command failed, 2 wrong usage, 3 no engine, 124 timed out, 130 interrupted.
+"""
 
 cli = typer.Typer(
     name="taskmaster",
@@ -115,14 +133,15 @@ def demo(
     )
 
 
-@cli.command(name="map", no_args_is_help=False)
+@cli.command(name="map", help=MAP_HELP)
 def map_(
     words: Annotated[
         list[str] | None,
         typer.Argument(metavar="[TEMPLATE] [ARGUMENTS]", show_default=False, help="See above."),
     ] = None,
     argv: Annotated[
-        bool, typer.Option("--argv", help="No shell: PROGRAM ARGS... [::: ARGUMENTS...] is executed as it is.")
+        bool,
+        typer.Option("--argv", help="No shell: PROGRAM ARGS... [::: ARGUMENTS...] is executed as it is."),
     ] = False,
     null: Annotated[
         bool, typer.Option("--null", "-0", help="Standard input is separated by NUL, not by line ends.")
@@ -138,7 +157,8 @@ def map_(
         bool, typer.Option("--keep-going", "-k", help="Do the rest although a command has failed.")
     ] = False,
     order: Annotated[
-        str, typer.Option("--order", metavar="input|done", help="Print output in this order (default: input).")
+        str,
+        typer.Option("--order", metavar="input|done", help="Print output in this order (default: input)."),
     ] = "input",
     env: Annotated[
         list[str] | None,
@@ -150,19 +170,7 @@ def map_(
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> int:
-    """Run one command for each argument, N at a time, and pass on all they print.
-
-    \b
-    taskmaster map 'sha256sum {}' FILES...       one command per file; {} is the file's name, quoted
-    find . -print0 | taskmaster map -0 'gzip {}'  one argument per line (or NUL) of standard input
-    taskmaster map < commands.txt                 one command per line of standard input
-    taskmaster map --argv -- gzip -9 {} ::: FILES...   no shell: arguments are handed over as they are
-
-    Arguments that begin with a dash go after --. Commands run in the current folder. A line that reads
-    "::progress 42" sets a task's progress and is not passed on; of a command that is tried again, the output
-    of the last attempt is. Stops at the first failure unless --keep-going. Exit codes: 0 all well, 1 a
-    command failed, 2 wrong usage, 3 no engine, 124 timed out, 130 interrupted.
-    """
+    """See MAP_HELP."""
     from taskmaster_desktop.cli.map import MapRequest, run_map
 
     common = Common(json=json, data_dir=data_dir, log_level=log_level, log_format=log_format)

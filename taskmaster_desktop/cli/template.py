@@ -110,7 +110,9 @@ class _Scanner:
     def _mark(self, position: int) -> None:
         before = self._text[position - 1 : position]
         if self._context != _SINGLE and before in ("\\", "$"):
-            raise UserError(f"{before}{MARK} would undo the quoting of {MARK}; write them apart.", field="template")
+            raise UserError(
+                f"{before}{MARK} would undo the quoting of {MARK}; write them apart.", field="template"
+            )
         reason = self._unsafe
         for opened, name in (("`", "backquotes"), ("${", "${...}")):
             if opened in self._stack:
@@ -119,7 +121,8 @@ class _Scanner:
             reason = "in parentheses together with case"
         if reason:
             raise UserError(
-                f"{MARK} cannot be quoted safely {reason}; use --argv with a script instead.", field="template"
+                f"{MARK} cannot be quoted safely {reason}; use --argv with a script instead.",
+                field="template",
             )
         self.contexts.append(self._context if self._context in (_SINGLE, _DOUBLE) else _PLAIN)
         self.pieces.append("")

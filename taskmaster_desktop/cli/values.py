@@ -17,7 +17,9 @@ def duration_s(option: str, text: str, least_s: float, most_s: float) -> float:
     value_s = float(match[1]) * _UNIT_S[match[2]] if match else None
     if value_s is None or not least_s <= value_s <= most_s:
         allowed = f"from {_shown(least_s)} to {_shown(most_s)}"
-        raise UserError(f"{option} must be a time {allowed}, such as 30, 30s, 5m or 2h, not {text!r}.", field=option)
+        raise UserError(
+            f"{option} must be a time {allowed}, such as 30, 30s, 5m or 2h, not {text!r}.", field=option
+        )
     return value_s
 
 
@@ -28,7 +30,9 @@ def whole(option: str, text: str, least: int, most: int) -> int:
     except ValueError:
         value = least - 1
     if not least <= value <= most:
-        raise UserError(f"{option} must be a whole number from {least} to {most}, not {text!r}.", field=option)
+        raise UserError(
+            f"{option} must be a whole number from {least} to {most}, not {text!r}.", field=option
+        )
     return value
 
 
@@ -45,7 +49,9 @@ def variables(option: str, entries: tuple[str, ...]) -> tuple[tuple[str, str], .
     for entry in entries:
         name, given, value = entry.partition("=")
         if not name or (not given and name not in os.environ):
-            raise UserError(f"{option} must be NAME=VALUE or the NAME of a set variable, not {entry!r}.", field=option)
+            raise UserError(
+                f"{option} must be NAME=VALUE or the NAME of a set variable, not {entry!r}.", field=option
+            )
         found[name] = value if given else os.environ[name]
     return tuple(found.items())
 

@@ -31,7 +31,10 @@ class Bystander:
         (self._folder / "notes.txt").write_text("This belongs to somebody else.\n", encoding="utf-8")
         self._inside.write_text("So does this.\n", encoding="utf-8")
         self._process = subprocess.Popen(
-            ["sleep", "3600"], start_new_session=True, env={**os.environ, MARK: "somebody-else"}, cwd=self._folder
+            ["sleep", "3600"],
+            start_new_session=True,
+            env={**os.environ, MARK: "somebody-else"},
+            cwd=self._folder,
         )
 
     def look(self) -> dict[str, str]:

@@ -103,7 +103,9 @@ def _steps(changes: Iterable[tuple[float, int]], axis: Axis) -> Points:
 
 
 # === drawing
-def plot(axis: Axis, marks: Sequence[Mark], lines: Sequence[tuple[str, Points]], *, label: str, unit: str) -> str:
+def plot(
+    axis: Axis, marks: Sequence[Mark], lines: Sequence[tuple[str, Points]], *, label: str, unit: str
+) -> str:
     """A plot of several lines, each with its class; the first one is filled."""
     highest = max((value for _, points in lines for _, value in points), default=0.0)
     step = _tick_step(highest)
@@ -116,7 +118,9 @@ def plot(axis: Axis, marks: Sequence[Mark], lines: Sequence[tuple[str, Points]],
     parts = [_open(bottom + AXIS, label)]
     for tick in range(round(top / step) + 1):
         height = y(tick * step)
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{height:.1f}" y2="{height:.1f}"/>')
+        parts.append(
+            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{height:.1f}" y2="{height:.1f}"/>'
+        )
         parts.append(f'<text class="tick end" x="{LEFT - 6}" y="{height + 3:.1f}">{tick * step:g}</text>')
     parts.append(f'<text class="unit" x="{LEFT}" y="12">{escape(unit)}</text>')
     for index, (name, points) in enumerate(lines):
@@ -138,7 +142,9 @@ def lanes(evidence: Evidence, axis: Axis, marks: Sequence[Mark]) -> str:
         middle = TOP + LANE * (row + 0.5)
         parts.append(_lane(worker, axis, middle))
         parts += [
-            _attempt(attempt, worker, axis, middle) for attempt in evidence.attempts if attempt.worker == worker.number
+            _attempt(attempt, worker, axis, middle)
+            for attempt in evidence.attempts
+            if attempt.worker == worker.number
         ]
     parts += (_marks(axis, marks, bottom), _time_axis(axis, bottom), "</svg>")
     return "".join(parts)
@@ -173,9 +179,11 @@ def _attempt(attempt: StoredAttempt, worker: StoredWorker, axis: Axis, middle: f
         f"<title>{escape(title)}</title></rect>"
     ]
     if kind == "lost":
-        parts.append(f'<text class="cross" x="{right + 3:.1f}" y="{middle + 4:.1f}">×</text>')
+        parts.append(f'<text class="cross" x="{right + 3:.1f}" y="{middle + 4:.1f}">&#215;</text>')
     elif attempt.attempt > 1 and width >= 12:
-        parts.append(f'<text class="number" x="{left + width / 2:.1f}" y="{middle + 4:.1f}">{attempt.attempt}</text>')
+        parts.append(
+            f'<text class="number" x="{left + width / 2:.1f}" y="{middle + 4:.1f}">{attempt.attempt}</text>'
+        )
     return "".join(parts)
 
 
@@ -214,5 +222,5 @@ def _tick_step(highest: float) -> float:
     """So that three to six ticks reach the highest value."""
     if highest <= 0:
         return 1.0
-    size = 10 ** math.floor(math.log10(highest / 3))
-    return next(size * factor for factor in (1, 2, 5, 10) if highest / (size * factor) <= 5)
+    size: float = 10.0 ** math.floor(math.log10(highest / 3))
+    return next(size * factor for factor in (1.0, 2.0, 5.0, 10.0) if highest / (size * factor) <= 5)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from taskmaster_desktop.demo.measures import StoredAttempt, StoredTask, StoredWorker
 
@@ -84,8 +84,10 @@ def read_database(file: Path) -> StoredRows:
     with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         connection.execute("PRAGMA query_only = ON")
 
-        def rows(kind: type[NamedTuple], table: str) -> list[tuple[object, ...]]:
-            return connection.execute(f"SELECT {', '.join(kind._fields)} FROM {table} ORDER BY 1, 2").fetchall()
+        def rows(kind: type[NamedTuple], table: str) -> list[tuple[Any, ...]]:
+            return connection.execute(
+                f"SELECT {', '.join(kind._fields)} FROM {table} ORDER BY 1, 2"
+            ).fetchall()
 
         return StoredRows(
             tasks=tuple(StoredTask(*row) for row in rows(StoredTask, "tasks")),

@@ -37,7 +37,9 @@ class Results:
             phases[3] = batch_phase(attempts, moments.first.task_numbers, moments.first.batch.created_us, 3)
         if moments.scale_5_us:
             left_us = max((w.offline_us or 0 for w in self._gone_by_scale_down()), default=0)
-            alone = [w for w in self._first_three() if w.offline_us is None or w.offline_us > moments.scale_5_us]
+            alone = [
+                w for w in self._first_three() if w.offline_us is None or w.offline_us > moments.scale_5_us
+            ]
             if len(alone) == 1:
                 phases[1] = single_phase(attempts, alone[0].number, left_us, moments.scale_5_us)
         if moments.second is not None:
@@ -263,4 +265,3 @@ def _ideal(phase: Phase | None) -> float | None:
 
 def _rate(phase: Phase, promised: float) -> str:
     return f"{phase.per_s:.2f}/s (promised {promised:g}/s, ideal {phase.ideal_per_s:.2f}/s)"
-

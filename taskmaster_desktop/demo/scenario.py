@@ -73,9 +73,7 @@ class Scenario:
         on_step: told the number (from 1) of each step as it begins.
     """
 
-    def __init__(
-        self, stage: Stage, *, born_us: int, replay: Replay, on_step: Callable[[int], None]
-    ) -> None:
+    def __init__(self, stage: Stage, *, born_us: int, replay: Replay, on_step: Callable[[int], None]) -> None:
         self.moments = Moments(born_us=born_us)
         self._stage = stage
         self._replay = replay
@@ -117,7 +115,9 @@ class Scenario:
         moments.queue_after_scale = stage.api.totals.pending
         wanted = min(FIRST_BATCH + BACKLOG, stage.api.totals.completed + ALONE_TASKS)
         stage.until(
-            lambda: stage.api.totals.completed >= wanted, limit_s=60, what=f"{ALONE_TASKS} tasks on one worker"
+            lambda: stage.api.totals.completed >= wanted,
+            limit_s=60,
+            what=f"{ALONE_TASKS} tasks on one worker",
         )
 
     def _five(self) -> None:
@@ -139,7 +139,9 @@ class Scenario:
             name = next(worker.name for worker in stage.workers() if worker.number == victim.worker)
             moments.kill_us = stage.mark(f"kill {name}", bad=True)
             stage.ask(KillWorkerNow(worker=victim.worker))
-            stage.until(lambda worker=victim.worker: self._is_gone(worker), limit_s=15, what=f"the end of {name}")  # type: ignore[misc]
+            stage.until(
+                lambda worker=victim.worker: self._is_gone(worker), limit_s=15, what=f"the end of {name}"
+            )  # type: ignore[misc]
             if self._was_lost(victim):
                 moments.killed.append(Killed(victim.number, victim.attempt, victim.fence, victim.worker))
                 break  # else it was faster than the kill: another one
@@ -147,7 +149,9 @@ class Scenario:
             raise NotReached("a task that was killed in its middle")
         self._replay(victim.number, victim.fence, stage.now_us())
         moments.replayed += 1
-        stage.until(lambda: self._runs_again(victim), limit_s=30, what=f"the next start of task #{victim.number}")
+        stage.until(
+            lambda: self._runs_again(victim), limit_s=30, what=f"the next start of task #{victim.number}"
+        )
 
     def _choose_victim(self) -> TaskRecord:
         """A task that has been running for a little while, on a fully busy fleet."""

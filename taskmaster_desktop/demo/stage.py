@@ -14,7 +14,14 @@ from taskmaster_desktop.backend.api import BackendApi, Submitted
 from taskmaster_desktop.backend.commands import Command, SubmitBatch, Work
 from taskmaster_desktop.backend.errors import TaskMasterError
 from taskmaster_desktop.backend.events import Event, TasksFinished
-from taskmaster_desktop.backend.model import TaskFilter, TaskOptions, TaskRecord, TaskState, WorkerRecord, WorkerState
+from taskmaster_desktop.backend.model import (
+    TaskFilter,
+    TaskOptions,
+    TaskRecord,
+    TaskState,
+    WorkerRecord,
+    WorkerState,
+)
 from taskmaster_desktop.backend.ports import Clock
 from taskmaster_desktop.demo.report import Mark
 

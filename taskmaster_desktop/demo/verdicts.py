@@ -59,7 +59,9 @@ def one_terminal_state(evidence: Evidence) -> Verdict:
         heard = evidence.heard_finished.get(task.number, 0)
         if heard != 1:
             return _broken(f"the end of task #{task.number} was announced {heard} times")
-    return _kept(f"{len(evidence.tasks)} tasks: one completing attempt, one end in the ledger, one announcement each")
+    return _kept(
+        f"{len(evidence.tasks)} tasks: one completing attempt, one end in the ledger, one announcement each"
+    )
 
 
 def fenced(evidence: Evidence) -> Verdict:
@@ -127,14 +129,18 @@ def lost_not_failed(evidence: Evidence) -> Verdict:
     for killed in evidence.killed:
         outcomes = {a.fence: a.outcome for a in evidence.attempts_of(killed.task)}
         if outcomes.get(killed.fence) != "lost":
-            return _broken(f"the killed attempt of task #{killed.task} is {outcomes.get(killed.fence)}, not lost")
+            return _broken(
+                f"the killed attempt of task #{killed.task} is {outcomes.get(killed.fence)}, not lost"
+            )
         task = stored.get(killed.task)
         if task is None or task.state != "completed":
             return _broken(f"task #{killed.task} did not complete after its worker was killed")
         if task.failures or task.deaths:
             return _broken(f"task #{killed.task} was charged for the death of its worker")
     numbers = ", ".join(f"#{killed.task}" for killed in evidence.killed)
-    return _kept(f"the killed attempt of {numbers} is lost, not failed; no retry was used up; the task completed")
+    return _kept(
+        f"the killed attempt of {numbers} is lost, not failed; no retry was used up; the task completed"
+    )
 
 
 def nothing_foreign(evidence: Evidence) -> Verdict:
@@ -150,7 +156,9 @@ def nothing_foreign(evidence: Evidence) -> Verdict:
         return _broken("there was nothing beside us, so nothing was shown")
     if evidence.left_running:
         return _broken(f"{evidence.left_running[0]} still runs")
-    return _kept("a stranger's process, its folder and a file in our own folder were not touched; nothing was left running")
+    return _kept(
+        "a stranger's process, its folder and a file in our own folder were not touched; nothing was left running"
+    )
 
 
 CHECKS: dict[str, Callable[[Evidence], Verdict]] = {

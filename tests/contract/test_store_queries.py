@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from taskmaster_desktop.backend.core.instructions import ReadDelayed, ReadReady
 from taskmaster_desktop.backend.model import TaskFilter, TaskOptions, TaskRecord, TaskState
 from taskmaster_desktop.backend.store import OpenedStore, open_store
 from taskmaster_desktop.backend.store.selecting import Selection
@@ -134,25 +137,45 @@ def test_a_text_search_looks_at_a_bounded_slice(filled: Book) -> None:
     assert page.stop == 50
 
 
-def test_indexes_are_used(filled: Book) -> None:
-    """No read sorts, and none but a bounded one walks a table."""
+def plans(connection: sa.Connection, reads: Callable[[], object]) -> Iterator[tuple[str, list[str]]]:
+    """Each SELECT that `reads` runs on this connection, with the steps that the database takes for it."""
     statements: list[str] = []
+    driver = connection.connection.dbapi_connection
+    assert isinstance(driver, sqlite3.Connection)
+    driver.set_trace_callback(statements.append)
+    reads()
+    driver.set_trace_callback(None)
+    for statement in statements:
+        if statement.startswith("SELECT"):
+            yield statement, [row[3] for row in driver.execute(f"EXPLAIN QUERY PLAN {statement}")]
+
+
+def test_no_query_sorts_or_walks_a_table_unbounded(filled: Book) -> None:
     with filled.opened.dialect.readers.connect() as connection:
-        raw = connection.connection.dbapi_connection
-        assert raw is not None
-        raw.set_trace_callback(statements.append)
-        for states in ({TaskState.FAILED}, {TaskState.ASSIGNED, TaskState.CANCELLED}, set(TaskState)):
-            for worker in (None, 1):
-                chosen = TaskFilter(states=frozenset(states), worker=worker, tag="red")
-                Selection(connection=connection, chosen=chosen).page(3, 10)
-        raw.set_trace_callback(None)
-        plans = [
-            (statement, [row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {statement}")])
-            for statement in statements
-            if statement.startswith("SELECT")
-        ]
-    assert plans
-    for statement, plan in plans:
-        for step in plan:
-            assert "TEMP B-TREE" not in step, (statement, plan)
-            assert not step.startswith("SCAN tasks") or "USING" in step, (statement, plan)
+
+        def reads() -> None:
+            for states in ({TaskState.FAILED}, {TaskState.ASSIGNED, TaskState.CANCELLED}, set(TaskState)):
+                for worker in (None, 1):
+                    chosen = TaskFilter(states=frozenset(states), worker=worker, tag="red")
+                    Selection(connection=connection, chosen=chosen).page(3, 10)
+
+        taken = list(plans(connection, reads))
+    assert taken
+    for statement, steps in taken:
+        for step in steps:
+            assert "TEMP B-TREE" not in step, (statement, steps)
+            assert not step.startswith("SCAN tasks") or "USING" in step, (statement, steps)
+
+
+def test_a_refill_starts_where_the_last_one_ended(filled: Book) -> None:
+    connection = filled.store._connection
+    assert connection is not None
+
+    def reads() -> None:
+        filled.store.read_ready(ReadReady(after=(0, 50), limit=10))
+        filled.store.read_delayed(ReadDelayed(after=(NOW_US, 2), limit=10))
+
+    steps = [plan[0] for statement, plan in plans(connection, reads) if "FROM tasks" in statement]
+    assert "SEARCH tasks USING INDEX ix_tasks_ready (rank=? AND number>?)" in steps
+    assert "SEARCH tasks USING INDEX ix_tasks_delayed (due_us=? AND number>?)" in steps
+    assert all("INDEX ix_tasks" in step for step in steps)

@@ -117,15 +117,24 @@ async def test_a_worker_that_ended_between_two_engines_is_just_not_alive(
 
 # ------------------------------------------------------------ with the real agent and a real door
 async def test_the_real_agent_comes_online_and_takes_its_command_along(tmp_path: Path) -> None:
-    ended: list[Ended] = []
     handler = RecordingHandler()
     door = GrpcDoor(tmp_path, "abc")
-    await door.start(handler)
     runtime = ProcessRuntime(tmp_path, extra_env={RUN_MARK: os.environ[RUN_MARK]})
+    await door.start(handler)
     await runtime.start()
+    try:
+        await kill_the_real_agent(runtime, door, handler)
+    finally:
+        await runtime.kill(WORKER)
+        await runtime.close()
+        await door.close()
+
+
+async def kill_the_real_agent(runtime: ProcessRuntime, door: GrpcDoor, handler: RecordingHandler) -> None:
     handle = await runtime.launch(WORKER, door.secret_for(WORKER))
     pid = int(handle.partition(":")[0])
-    runtime.watch(lambda _, end: ended.append(end) if members(pid) == 0 else None)
+    ended: list[tuple[Ended, int]] = []
+    runtime.watch(lambda _, end: ended.append((end, members(pid))))
     await until(lambda: handler.links, timeout_s=20)
     assert handler.hellos[0].worker_id == "w-1"
     assert linux.has_mark(pid, b"TASKMASTER_WORKER=w1")
@@ -134,10 +143,8 @@ async def test_the_real_agent_comes_online_and_takes_its_command_along(tmp_path:
     assert members(pid) >= 2
     os.kill(pid, signal.SIGKILL)
     await until(lambda: ended)
-    assert ended == [Ended(reason="killed by SIGKILL")]
+    assert ended == [(Ended(reason="killed by SIGKILL"), 0)]
     await until(lambda: handler.ended == [1])
     log = await runtime.log(WORKER, tail_bytes=10_000)
     assert b"w1" in log
     assert b"PRIVATE KEY" not in log
-    await runtime.close()
-    await door.close()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -324,6 +326,64 @@ async def test_a_stream_that_breaks_while_admitting_is_closed_after_all(
     assert handler.ended == [1]
 
 
+@expects_logs
+@pytest.mark.parametrize("outcome", ["refused", "bug"])
+async def test_what_was_never_admitted_is_never_closed(
+    outcome: str, handler: RecordingHandler, secret: WorkerSecret, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The stream breaks first, then its admission fails."""
+    handler.gate.clear()
+    async with connected(secret) as call:
+        await call.write(hello_message("w-1"))
+        await until(lambda: handler.hellos)
+    if outcome == "refused":
+        handler.refusal = ("no", True)
+    else:
+        handler.on_admit = division_by_zero
+    handler.gate.set()
+    async with connected(secret) as call:  # one more turn for all that could follow
+        await call.write(hello_message("w-1"))
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            await read_on(call)
+    assert handler.ended == []
+    assert ("could not be admitted" in caplog.text) == (outcome == "bug")
+    caplog.clear()
+
+
+def division_by_zero(_link: object) -> None:
+    raise ZeroDivisionError("bug")
+
+
+async def test_closing_the_door_while_a_worker_is_admitted(
+    door: GrpcDoor, handler: RecordingHandler, secret: WorkerSecret
+) -> None:
+    handler.gate.clear()
+    async with connected(secret) as call:
+        await call.write(hello_message("w-1"))
+        await until(lambda: handler.hellos)
+        closing = asyncio.create_task(door.close())
+        assert (await status_of(call))[0] is not grpc.StatusCode.OK
+        handler.gate.set()
+        await closing
+    assert handler.ended == [1]
+
+
+@expects_logs
+async def test_bytes_that_are_no_message_end_the_session(
+    handler: RecordingHandler, secret: WorkerSecret
+) -> None:
+    credentials = grpc.ssl_channel_credentials(secret.ca_pem, secret.key_pem, secret.cert_pem)
+    options = [("grpc.ssl_target_name_override", secret.server_name)]
+    async with grpc.aio.secure_channel(secret.endpoints[0], credentials, options) as channel:
+        connect: Any = channel.stream_stream("/taskmaster.v1.WorkerService/Connect")
+        call = connect()
+        await call.write(hello_message("w-1").SerializeToString())
+        await call.read()
+        await call.write(b"\xff\xff\xff")
+        assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert handler.ended == [1]
+
+
 async def test_closing_the_door_closes_every_session_once(
     door: GrpcDoor, handler: RecordingHandler, secret: WorkerSecret
 ) -> None:
@@ -385,10 +445,7 @@ async def test_a_bug_in_the_engine_closes_that_session_only(
 async def test_a_bug_while_admitting_ends_the_stream(
     handler: RecordingHandler, secret: WorkerSecret, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def bug(_link: object) -> None:
-        raise ZeroDivisionError("bug")
-
-    handler.on_admit = bug
+    handler.on_admit = division_by_zero
     async with connected(secret) as call:
         await call.write(hello_message("w-1"))
         assert (await status_of(call))[0] is grpc.StatusCode.INTERNAL

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from taskmaster_desktop.backend.errors import EnvironmentProblem
 from taskmaster_desktop.backend.ports import WorkerSecret
 from taskmaster_desktop.backend.rpc.server import GrpcDoor
 from tests.helpers.rpc_peer import (
@@ -132,3 +133,48 @@ async def test_start_and_close_may_come_twice_and_in_any_order(
     await door.close()
     await door.start(handler)
     await door.close()
+
+
+@expects_logs
+async def test_no_endpoint_at_all_is_said_with_its_fix(
+    tmp_path: Path,
+    handler: RecordingHandler,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def taken(*_: object) -> int:
+        raise RuntimeError("Failed to bind to address")
+
+    monkeypatch.setattr("grpc.aio._server.Server.add_secure_port", taken)
+    door = GrpcDoor(tmp_path, "abc")
+    with pytest.raises(EnvironmentProblem, match="--data-dir"):
+        await door.start(handler)
+    assert "No Unix socket" in caplog.text
+    assert "No port of the loopback" in caplog.text
+    await door.close()
+
+
+@expects_logs
+async def test_a_folder_that_is_no_folder_leaves_the_loopback(
+    tmp_path: Path, handler: RecordingHandler
+) -> None:
+    (tmp_path / "run").write_text("a file")
+    door = GrpcDoor(tmp_path, "abc")
+    await door.start(handler)
+    try:
+        (endpoint,) = door.endpoints
+        assert endpoint.startswith("127.0.0.1:")
+    finally:
+        await door.close()
+
+
+@pytest.mark.parametrize("kept", ["", "x", "0", "80", "65536", "-1"])
+async def test_a_kept_port_that_makes_no_sense_is_ignored(
+    kept: str, tmp_path: Path, handler: RecordingHandler
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/port").write_text(kept)
+    door = GrpcDoor(tmp_path, "abc")
+    await door.start(handler)
+    await door.close()
+    assert int((tmp_path / "run/port").read_text()) > 1024

@@ -55,8 +55,8 @@ GOOD: list[Command] = [
     works(Work(argv=("x", "y" * 32_767))),
     submit(delay_s=0),
     submit(delay_s=365 * 86_400),
+    submit(run_at_us=0),
     submit(run_at_us=1),
-    submit(run_at_us=-1),
     submit(idempotency_key="k" * 200),
     *[options(priority=n) for n in (-10, 10)],
     *[options(retries=n) for n in (0, 10)],
@@ -96,7 +96,7 @@ BAD: list[tuple[Command, str]] = [
     (submit(works=(Work(command="a"), Work(command="b")), count=2), "count"),
     # when
     *[(submit(delay_s=value), "delay_s") for value in [-0.1, 365 * 86_400 + 1, *NOT_NUMBERS]],
-    *[(submit(run_at_us=value), "run_at") for value in ["now", 1.5, True, math.nan, [], HUGE, -HUGE, 2**63]],
+    *[(submit(run_at_us=value), "run_at") for value in ["now", 1.5, True, math.nan, [], -1, HUGE, 2**63]],
     (submit(delay_s=1, run_at_us=1), "run_at"),
     *[(submit(idempotency_key=value), "idempotency_key") for value in ["", "k" * 201, *NOT_TEXT, *BAD_TEXT]],
     # options

@@ -77,6 +77,9 @@ def _start(command: Sequence[str], folder: Path, env: Mapping[str, str]) -> _Det
 def _environment(name: str, extra: Mapping[str, str]) -> dict[str, str]:
     """Little, and nothing secret: everybody with the same user may read it."""
     inherited = {variable: os.environ[variable] for variable in _INHERITED if variable in os.environ}
+    if "PYTHONPATH" in inherited:  # its relative parts would mean another place in the agent's folder
+        parts = inherited["PYTHONPATH"].split(os.pathsep)
+        inherited["PYTHONPATH"] = os.pathsep.join(str(Path(part).absolute()) for part in parts)
     return inherited | dict(extra) | {MARK: name}
 
 

@@ -7,6 +7,7 @@ loopback. Runs on the engine's loop, the only one of the process that may touch 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import os
@@ -118,7 +119,8 @@ class GrpcDoor:
         await server.stop(2.0)
         if self._admissions:
             await asyncio.wait(self._admissions)
-        self._socket_path().unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a stale one is removed at the next start
+            self._socket_path().unlink()
 
     def secret_for(self, worker: WorkerRecord) -> WorkerSecret:
         if self._authority is None or not self.endpoints:

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from taskmaster_desktop.backend.core.instructions import BatchCounts
 from taskmaster_desktop.backend.model import (
     IMMUTABLE_FIELDS,
     AttemptRecord,
@@ -41,72 +42,76 @@ class Statements:
     """Attributes are named for what they do; the comments say what a row of parameters is."""
 
     def __init__(self, dialect: Dialect) -> None:
-        def prepare(statement: sa.Insert | sa.Update | sa.Delete | sa.Select[Any], *order: str) -> Prepared:
-            return Prepared(dialect.writer, statement, order)
+        self._dialect = dialect
+        self._prepare_tasks()
+        self._prepare_around_tasks()
+        self._prepare_output()
+        self._prepare_instance()
 
-        tasks, batches, instance = tables.tasks, tables.batches, tables.instance
-        mutable = TaskRecord._fields[IMMUTABLE_FIELDS:]
+    def _prepare(
+        self, statement: sa.Insert | sa.Update | sa.Delete | sa.Select[Any], *order: str
+    ) -> Prepared:
+        return Prepared(self._dialect.writer, statement, order)
+
+    def _prepare_tasks(self) -> None:
+        tasks = tables.tasks
         rest: dict[str, sa.ColumnElement[Any]] = {
             name: sa.literal_column(value) for name, value in _PENDING_REST.items()
         }
-
-        # PENDING_FIELDS
-        self.insert_pending = prepare(sa.insert(tasks).values(rest), *PENDING_FIELDS)
-        # TaskRecord
-        self.insert_task = prepare(sa.insert(tasks), *TaskRecord._fields)
-        # the mutable fields of TaskRecord, then number, state and fence as they must be
-        self.update_task = prepare(
-            sa.update(tasks).where(
-                _where(tasks.c.number, "this"),
-                _where(tasks.c.state, "old_state"),
-                _where(tasks.c.fence, "old_fence"),
-            ),
-            *mutable, "this", "old_state", "old_fence",
-        )  # fmt: skip
-        # BatchRecord with its options as text
-        self.insert_batch = prepare(sa.insert(batches), *BatchRecord._fields)
-        # tag, batch
-        self.insert_tag = prepare(sa.insert(tables.batch_tags), "tag", "batch")
-        # BatchCounts, then the batch's number
-        self.update_batch = prepare(
-            sa.update(batches).where(_where(batches.c.number, "this")),
-            "completed",
-            "failed",
-            "cancelled",
-            "this",
+        believed = (
+            _where(tasks.c.number, "this"),
+            _where(tasks.c.state, "old_state"),
+            _where(tasks.c.fence, "old_fence"),
         )
+        # PENDING_FIELDS
+        self.insert_pending = self._prepare(sa.insert(tasks).values(rest), *PENDING_FIELDS)
+        # TaskRecord
+        self.insert_task = self._prepare(sa.insert(tasks), *TaskRecord._fields)
+        # the mutable fields of TaskRecord, then number, state and fence as they must be
+        mutable = TaskRecord._fields[IMMUTABLE_FIELDS:]
+        self.update_task = self._prepare(
+            sa.update(tasks).where(*believed), *mutable, "this", "old_state", "old_fence"
+        )
+
+    def _prepare_around_tasks(self) -> None:
+        batches = tables.batches
+        # BatchRecord with its options as text
+        self.insert_batch = self._prepare(sa.insert(batches), *BatchRecord._fields)
+        # tag, batch
+        self.insert_tag = self._prepare(sa.insert(tables.batch_tags), "tag", "batch")
+        # BatchCounts, then the batch's number
+        this_batch = sa.update(batches).where(_where(batches.c.number, "this"))
+        self.update_batch = self._prepare(this_batch, *BatchCounts._fields, "this")
         # AttemptRecord
-        self.insert_attempt = prepare(sa.insert(tables.attempts), *AttemptRecord._fields)
+        self.insert_attempt = self._prepare(sa.insert(tables.attempts), *AttemptRecord._fields)
         # WorkerRecord
-        self.put_worker = prepare(dialect.upsert(tables.workers, "number"), *WorkerRecord._fields)
+        self.put_worker = self._prepare(self._dialect.upsert(tables.workers, "number"), *WorkerRecord._fields)
         # EventRecord
-        self.insert_event = prepare(sa.insert(tables.events), *EventRecord._fields)
-        # OutputChunk
-        self.insert_output = prepare(sa.insert(tables.output), *OutputChunk._fields)
-        # task, attempt; yields where the stored output ends
+        self.insert_event = self._prepare(sa.insert(tables.events), *EventRecord._fields)
+
+    def _prepare_output(self) -> None:
         output = tables.output
         length = sa.func.length(output.c.data)
         this = (_where(output.c.task, "this"), _where(output.c.attempt, "that"))
-        self.output_end = prepare(
-            sa.select(sa.func.max(output.c.offset + length)).where(*this), "this", "that"
-        )
-        # task, attempt, limit, limit; deletes the chunks beyond the head that end there or before, yields their sizes
         beyond = output.c.offset >= sa.literal_column(str(HEAD_BYTES))
         before = (output.c.offset < sa.bindparam("limit"), output.c.offset + length <= sa.bindparam("limit"))
-        self.cut_output = prepare(
-            sa.delete(output).where(*this, beyond, *before).returning(length),
-            "this",
-            "that",
-            "limit",
-            "limit",
-        )
-        # by how many bytes the stored output has grown
-        self.count_output = prepare(
-            sa.update(instance).values(output_bytes=instance.c.output_bytes + sa.bindparam("grown")), "grown"
-        )
+        # OutputChunk
+        self.insert_output = self._prepare(sa.insert(output), *OutputChunk._fields)
+        # task, attempt; yields where the stored output ends
+        end = sa.select(sa.func.max(output.c.offset + length)).where(*this)
+        self.output_end = self._prepare(end, "this", "that")
+        # task, attempt, limit, limit; deletes the chunks beyond the head that end there or before, yields
+        # their sizes
+        cut = sa.delete(output).where(*this, beyond, *before).returning(length)
+        self.cut_output = self._prepare(cut, "this", "that", "limit", "limit")
 
+    def _prepare_instance(self) -> None:
+        instance = tables.instance
         ours = _where(instance.c.epoch, "this")
         # Totals, then the epoch
-        self.write_totals = prepare(sa.update(instance).where(ours), *Totals._fields, "this")
+        self.write_totals = self._prepare(sa.update(instance).where(ours), *Totals._fields, "this")
         # the epoch; yields it if it is still the database's
-        self.check_epoch = prepare(sa.select(instance.c.epoch).where(ours).with_for_update(), "this")
+        self.check_epoch = self._prepare(sa.select(instance.c.epoch).where(ours).with_for_update(), "this")
+        # by how many bytes the stored output has grown
+        grown = instance.c.output_bytes + sa.bindparam("grown")
+        self.count_output = self._prepare(sa.update(instance).values(output_bytes=grown), "grown")

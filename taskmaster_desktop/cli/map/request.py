@@ -51,7 +51,8 @@ def run_map(common: Common, output: Output, request: MapRequest) -> int:
         values.whole("--workers", request.workers, 1, MAX_WORKERS)
     with own_folder(common.data_dir) as folder:
         settings = common.settings(
-            {"data_dir": folder, "workers": workers, "runtime": request.runtime, "self_heal": True}, quiet=True
+            {"data_dir": folder, "workers": workers, "runtime": request.runtime, "self_heal": True},
+            quiet=True,
         )
         run = MapRun(App(settings), plan, output, SystemClock(), folder)
         return run.go(_feed(request, names, to_work, run.wake, output))
@@ -74,7 +75,9 @@ def _current_folder() -> str:
     try:
         folder = os.getcwd()  # noqa: PTH109 - the text of it is what is wanted
     except OSError as error:
-        raise EnvironmentProblem("The current folder does not exist any more.", fix="Go to another one.") from error
+        raise EnvironmentProblem(
+            "The current folder does not exist any more.", fix="Go to another one."
+        ) from error
     check_text(folder, "The name of the current folder")
     return folder
 
@@ -85,7 +88,9 @@ def _template(request: MapRequest) -> tuple[ToWork, tuple[str, ...] | None]:
     if request.argv:
         program, names = _parted(words)
         if not program:
-            raise UserError("--argv needs a program, such as: map --argv -- gzip {} ::: FILES", field="template")
+            raise UserError(
+                "--argv needs a program, such as: map --argv -- gzip {} ::: FILES", field="template"
+            )
         if not has_mark(program):
             raise UserError(f"The --argv template has no {MARK} for the argument.", field="template")
         for word in program:
@@ -96,7 +101,9 @@ def _template(request: MapRequest) -> tuple[ToWork, tuple[str, ...] | None]:
     template, names = words[0], words[1:]
     check_text(template, "The template")
     if MARK not in template:
-        raise UserError(f"The template has no {MARK} for the argument, such as: 'sha256sum {MARK}'.", field="template")
+        raise UserError(
+            f"The template has no {MARK} for the argument, such as: 'sha256sum {MARK}'.", field="template"
+        )
     return ShellTemplate.parse(template).fill, names or None
 
 
@@ -108,7 +115,11 @@ def _parted(words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...] | 
 
 
 def _feed(
-    request: MapRequest, names: tuple[str, ...] | None, to_work: ToWork, wake: Callable[[], None], output: Output
+    request: MapRequest,
+    names: tuple[str, ...] | None,
+    to_work: ToWork,
+    wake: Callable[[], None],
+    output: Output,
 ) -> Feed:
     if names is not None:
         return NamesFeed(names, to_work)

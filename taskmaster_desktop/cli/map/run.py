@@ -247,7 +247,8 @@ class MapRun:
             self._tally.lost_starts.append(line.message)
             if len(self._tally.lost_starts) >= HOPELESS_STARTS:
                 raise EnvironmentProblem(
-                    f"Workers do not start ({line.message.rstrip('.')}).", fix="Run taskmaster doctor to see why."
+                    f"Workers do not start ({line.message.rstrip('.')}).",
+                    fix="Run taskmaster doctor to see why.",
                 )
 
     def _cancel_rest(self, printer: Printer | None) -> None:
@@ -276,7 +277,9 @@ class MapRun:
         if not tally.failed:
             return exit_codes.OK
         if not self._plan.keep_going and not (feed.ended and tally.cancelled == 0):
-            self._say(f"stopped at the first failure: {self._what_is_done(feed)} (--keep-going does the rest).")
+            self._say(
+                f"stopped at the first failure: {self._what_is_done(feed)} (--keep-going does the rest)."
+            )
         elif tally.finished > 1:
             self._say(f"{tally.failed:,} of {tally.finished:,} failed.")
         return exit_codes.TIMED_OUT if tally.failed == tally.timed_out else exit_codes.TASK_FAILED
@@ -303,7 +306,10 @@ class MapRun:
         totals = self._app.api.totals
         tally = self._tally
         return Progress(
-            done=tally.finished, failed=tally.failed, running=totals.running + totals.assigned, total=feed.total
+            done=tally.finished,
+            failed=tally.failed,
+            running=totals.running + totals.assigned,
+            total=feed.total,
         )
 
     def _say(self, sentence: str) -> None:

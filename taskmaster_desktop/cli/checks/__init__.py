@@ -1,0 +1,1 @@
+"""What `taskmaster doctor` looks at."""

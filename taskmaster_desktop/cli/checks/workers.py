@@ -1,0 +1,109 @@
+"""The check that matters most: can a worker be started, and does it reach us with its certificate, on each way?
+
+Starts the real door and real agents in a private temporary folder. The one event loop here runs on the main
+thread and ends with the check.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from taskmaster_desktop.backend.clock import SystemClock
+from taskmaster_desktop.backend.core.stimuli import Report
+from taskmaster_desktop.backend.errors import EnvironmentProblem
+from taskmaster_desktop.backend.fleet.process import ProcessRuntime
+from taskmaster_desktop.backend.model import WorkerRecord, WorkerState
+from taskmaster_desktop.backend.ports import Admission, Ended, Hello, Link
+from taskmaster_desktop.backend.rpc.server import GrpcDoor
+from taskmaster_desktop.cli.checks.finding import Finding, fail, ok, warn
+
+CONNECT_LIMIT_S = 20.0
+END_LIMIT_S = 5.0
+
+
+def worker_findings() -> Iterator[Finding]:
+    folder = Path(tempfile.mkdtemp(prefix="taskmaster-"))
+    try:
+        yield from asyncio.run(_Probe(folder).all_ways())
+    except EnvironmentProblem as problem:
+        yield fail("worker", str(problem).removesuffix(problem.fix).strip(), problem.fix)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Probe:
+    """Implements `SessionHandler`, as far as a hello goes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._door = GrpcDoor(folder, "doctor")
+        self._runtime = ProcessRuntime(folder)
+        self._greeted: dict[str, asyncio.Event] = {}
+        self._ended: dict[str, asyncio.Event] = {}
+
+    async def all_ways(self) -> list[Finding]:
+        await self._runtime.start()
+        self._runtime.watch(self._on_ended)
+        try:
+            await self._door.start(self)
+            findings = [
+                await self._one_way(number, endpoint)
+                for number, endpoint in enumerate(self._door.endpoints, 1)
+            ]
+        finally:
+            await self._door.close()
+            await self._runtime.close()
+        if findings and all(finding.status != "ok" for finding in findings):
+            return [finding._replace(status="fail") for finding in findings]
+        return findings
+
+    async def _one_way(self, number: int, endpoint: str) -> Finding:
+        name = "worker, socket" if endpoint.startswith("unix:") else "worker, TCP"
+        record = _record(number)
+        greeted = self._greeted[record.id] = asyncio.Event()
+        ended = self._ended[record.id] = asyncio.Event()
+        clock = SystemClock()
+        begun_s = clock.now().mono_s
+        await self._runtime.launch(record, replace(self._door.secret_for(record), endpoints=(endpoint,)))
+        try:
+            async with asyncio.timeout(CONNECT_LIMIT_S):
+                await greeted.wait()
+        except TimeoutError:
+            log = (await self._runtime.log(record, tail_bytes=2000)).decode(errors="replace").strip()
+            last = log.splitlines()[-1] if log else "it said nothing"
+            return warn(
+                name,
+                f"A worker did not connect within {CONNECT_LIMIT_S:.0f} s ({last}).",
+                "Look whether a firewall, a sandbox or SELinux keeps local connections from this user's processes.",
+            )
+        else:
+            took_s = clock.now().mono_s - begun_s
+            return ok(name, f"started and connected by mutual TLS in {took_s:.2f} s")
+        finally:
+            await self._runtime.kill(record)
+            async with asyncio.timeout(END_LIMIT_S):
+                await ended.wait()
+
+    def _on_ended(self, worker_id: str, _end: Ended) -> None:
+        self._ended[worker_id].set()
+
+    # === SessionHandler
+    async def admit(self, hello: Hello, _link: Link) -> Admission:
+        self._greeted[hello.worker_id].set()
+        return Admission(session=1, instance="doctor", heartbeat_interval_s=2.0, self_stop_s=5.0)
+
+    def report(self, _report: Report) -> None:
+        """A probe has no work."""
+
+    def closed(self, _session: int) -> None:
+        """It is about to be killed anyway."""
+
+
+def _record(number: int) -> WorkerRecord:
+    return WorkerRecord(
+        number, f"probe-{number}", f"probe-{number}", "process", WorkerState.STARTING, 1, "", "", 0, None, None, "", 0, 0
+    )  # fmt: skip
