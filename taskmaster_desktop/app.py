@@ -17,6 +17,7 @@ dead, the door and the runtime are closed), the store-writer thread, the databas
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +41,7 @@ logger = logging.getLogger(__name__)
 
 START_LIMIT_S = 60.0
 DAY_S = 86_400.0
+GC_THRESHOLDS = (10_000, 20, 20)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +132,7 @@ class App:
             self._apply_wishes(engine)
             self._below = below.pop_all()
         self._engine = engine
+        _spare_the_collector()
 
     def stop(self, *, grace_s: float) -> None:
         """Let workers finish for at most `grace_s`, end everything and let go of the folder. May come twice."""
@@ -188,3 +191,10 @@ class App:
             engine.submit(SelfHeal(on=self.settings.self_heal)).result(START_LIMIT_S)
         if fresh or "workers" in given:
             engine.submit(ScaleFleet(workers=self.settings.workers)).result(START_LIMIT_S)
+
+
+def _spare_the_collector() -> None:
+    """What is loaded by now stays loaded: looking through it again and again only costs latency."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)

@@ -97,11 +97,10 @@ class Coordinator:
         return self._clock.now().wall_us
 
     # === in
-    def feed(self, stimulus: Stimulus, *, reply_to: Future[Any] | None = None) -> object:
-        """Let the core hear of something; `reply_to` gets its reply once that is durable.
+    def feed(self, stimulus: Stimulus) -> Any:
+        """Let the core hear of something. Returns the core's reply, which is not durable yet.
 
-        Returns the core's reply as well, for use before the commit. Raises UserError as the core does,
-        EngineDown while there is no core.
+        Raises UserError as the core does, EngineDown while there is no core.
         """
         machine = self.machine
         try:
@@ -115,11 +114,14 @@ class Coordinator:
             self._fail(Group(), error)
             raise EngineDown("The engine met a fault of its own and starts over.") from error
         self._group.add(instructions)
-        if reply_to is not None:
-            self._group.replies.append((reply_to, instructions.reply))
         self._plan_pump()
         self._arm(machine.wake_s)
         return instructions.reply
+
+    def answer(self, future: Future[Any], value: object) -> None:
+        """Give the future its value once everything fed so far is durable, or the error that prevents it."""
+        self._group.replies.append((future, value))
+        self._plan_pump()
 
     @property
     def group(self) -> Group:

@@ -83,9 +83,10 @@ class Links:
             attempts=hello.attempts,
         )
         try:
-            reply = self._coordinator.feed(opened, reply_to=durable)
+            reply = self._coordinator.feed(opened)
             if isinstance(reply, Refusal):
                 raise SessionRefused(reply.reason, permanent=reply.permanent)
+            self._coordinator.answer(durable, None)
             await asyncio.wrap_future(durable)
         except TaskMasterError as error:
             raise SessionRefused(str(error), permanent=False) from error

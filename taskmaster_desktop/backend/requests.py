@@ -76,7 +76,7 @@ class Requests:
             elif isinstance(request, TaskAction):
                 self._spawn(self._act(request, future))
             else:
-                self._coordinator.feed(_stimulus(request), reply_to=future)
+                self._coordinator.answer(future, self._coordinator.feed(_stimulus(request)))
         except TaskMasterError as error:
             future.set_exception(error)
 
@@ -93,11 +93,8 @@ class Requests:
             self._spawn(self._submit_once(submit, submit.idempotency_key, future))
 
     def _submit_new(self, submit: Submit, future: Future[Any]) -> None:
-        durable: Future[Any] = Future()
-        durable.add_done_callback(
-            lambda done: _pass_on(done, future, lambda batch: Submitted(batch, repeated=False))
-        )
-        self._coordinator.feed(submit, reply_to=durable)
+        batch = self._coordinator.feed(submit)
+        self._coordinator.answer(future, Submitted(batch, repeated=False))
 
     async def _submit_once(self, submit: Submit, key: str, future: Future[Any]) -> None:
         try:
@@ -155,7 +152,7 @@ class Requests:
     async def _act_on(self, kind: Callable[..., Stimulus], numbers: Sequence[int]) -> int:
         loaded = await asyncio.wrap_future(self._coordinator.load(numbers))
         durable: Future[int] = Future()
-        self._coordinator.feed(kind(tasks=loaded), reply_to=durable)
+        self._coordinator.answer(durable, self._coordinator.feed(kind(tasks=loaded)))
         return await asyncio.wrap_future(durable)
 
     # === waiting
@@ -202,14 +199,6 @@ def _find_numbers(store: Store, *, chosen: TaskFilter, after: int) -> Sequence[i
 
 def _is_done(batch: BatchRecord) -> bool:
     return batch.completed + batch.failed + batch.cancelled == batch.size
-
-
-def _pass_on(done: Future[Any], to: Future[Any], change: Callable[[Any], Any]) -> None:
-    error = done.exception()
-    if error is not None:
-        to.set_exception(error)
-    else:
-        to.set_result(change(done.result()))
 
 
 def _stimulus(command: Command) -> Stimulus:

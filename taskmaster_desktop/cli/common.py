@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from taskmaster_desktop.cli.output import Output
 
@@ -55,7 +55,7 @@ class Common:
         configure_logging(
             level=settings.log_level,
             log_format=settings.log_format,
-            stream=None if shown else open_nowhere(),
+            stream=None if shown else _Nowhere(),
         )
         return settings
 
@@ -73,14 +73,8 @@ def own_folder(given: Path | None) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def open_nowhere() -> TextIO:
+class _Nowhere(io.StringIO):
     """A stream for lines that nobody reads."""
-    return io.TextIOWrapper(_Nowhere(), encoding="utf-8", write_through=True)
 
-
-class _Nowhere(io.RawIOBase):
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: object) -> int:
-        return len(data) if isinstance(data, bytes | memoryview) else 0
+    def write(self, text: str) -> int:
+        return len(text)

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from typing import BinaryIO, TextIO
 
 PREFIX = "taskmaster: "
@@ -29,6 +30,7 @@ class Output:
         self, *, as_json: bool = False, stdout: TextIO | None = None, stderr: TextIO | None = None
     ) -> None:
         self.as_json = as_json
+        self.before_text: Callable[[], None] | None = None  # clears a progress line out of the way
         self._stdout = stdout or sys.stdout
         self._stderr = stderr or sys.stderr
 
@@ -45,6 +47,8 @@ class Output:
 
     def data(self, data: bytes) -> None:
         """Bytes as they are, at once."""
+        if self.before_text is not None and self.stdout_is_terminal:
+            self.before_text()
         self._write(_binary(self._stdout), data)
 
     # === standard error
@@ -58,6 +62,8 @@ class Output:
 
     def note_data(self, data: bytes) -> None:
         """Bytes of a command's standard error, as they are. A closed standard error hurts nobody."""
+        if self.before_text is not None:
+            self.before_text()
         with contextlib.suppress(OutputClosed):
             self._write(_binary(self._stderr), data)
 

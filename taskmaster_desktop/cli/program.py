@@ -19,7 +19,9 @@ from taskmaster_desktop.cli.output import Output
 
 # Typer raises it for wrong usage, from wherever its version keeps click.
 _WrongUsage: type[Exception] = next(
-    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException" and issubclass(kind, Exception)
+    kind
+    for kind in typer.BadParameter.__mro__
+    if kind.__name__ == "ClickException" and issubclass(kind, Exception)
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Write the result for programs to standard output.")]

@@ -6,6 +6,7 @@ All plots share one time axis: seconds since the engine began to start.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -16,9 +17,11 @@ from taskmaster_desktop.demo.evidence import Evidence
 from taskmaster_desktop.demo.measures import StoredAttempt, StoredWorker
 from taskmaster_desktop.demo.report import Mark
 
-WIDTH, LEFT, RIGHT, TOP = 1080.0, 84.0, 12.0, 22.0
+WIDTH, LEFT, RIGHT, TOP = 1080.0, 84.0, 12.0, 32.0
 PLOT_HEIGHT, AXIS = 120.0, 20.0
 LANE, BAR = 22.0, 14.0
+ROWS = (10.0, 23.0)
+"""Where the words of marks stand; the second row is for those that would overlap."""
 WINDOW_S = 2.0
 """Throughput at a moment counts the ends of so long before it."""
 
@@ -94,7 +97,10 @@ def _presence(workers: Iterable[StoredWorker], axis: Axis) -> list[tuple[float, 
 def _steps(changes: Iterable[tuple[float, int]], axis: Axis) -> Points:
     """A staircase from changes: two points for each."""
     level, points = 0, [(0.0, 0.0)]
-    for at_s, change in sorted(changes):
+    together: Counter[float] = Counter()
+    for at_s, change in changes:
+        together[at_s] += change
+    for at_s, change in sorted(together.items()):
         points.append((at_s, float(level)))
         level += change
         points.append((at_s, float(level)))
@@ -103,9 +109,7 @@ def _steps(changes: Iterable[tuple[float, int]], axis: Axis) -> Points:
 
 
 # === drawing
-def plot(
-    axis: Axis, marks: Sequence[Mark], lines: Sequence[tuple[str, Points]], *, label: str, unit: str
-) -> str:
+def plot(axis: Axis, marks: Sequence[Mark], lines: Sequence[tuple[str, Points]], *, label: str) -> str:
     """A plot of several lines, each with its class; the first one is filled."""
     highest = max((value for _, points in lines for _, value in points), default=0.0)
     step = _tick_step(highest)
@@ -122,7 +126,6 @@ def plot(
             f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{height:.1f}" y2="{height:.1f}"/>'
         )
         parts.append(f'<text class="tick end" x="{LEFT - 6}" y="{height + 3:.1f}">{tick * step:g}</text>')
-    parts.append(f'<text class="unit" x="{LEFT}" y="12">{escape(unit)}</text>')
     for index, (name, points) in enumerate(lines):
         path = " ".join(f"{axis.x(at_s):.1f},{y(value):.1f}" for at_s, value in points)
         if index == 0 and points:
@@ -174,10 +177,8 @@ def _attempt(attempt: StoredAttempt, worker: StoredWorker, axis: Axis, middle: f
         f"{(attempt.finished_us - attempt.started_us) / 1000:.0f} ms"
     )
     kind = attempt.outcome if attempt.outcome in ("completed", "lost") else "failed"
-    parts = [
-        f'<rect class="bar {kind}" x="{left:.1f}" y="{middle - BAR / 2:.1f}" width="{width:.1f}" height="{BAR}" rx="2">'
-        f"<title>{escape(title)}</title></rect>"
-    ]
+    box = f'x="{left:.1f}" y="{middle - BAR / 2:.1f}" width="{width:.1f}" height="{BAR}" rx="2"'
+    parts = [f'<rect class="bar {kind}" {box}><title>{escape(title)}</title></rect>']
     if kind == "lost":
         parts.append(f'<text class="cross" x="{right + 3:.1f}" y="{middle + 4:.1f}">&#215;</text>')
     elif attempt.attempt > 1 and width >= 12:
@@ -202,8 +203,8 @@ def _marks(axis: Axis, marks: Sequence[Mark], bottom: float) -> str:
         right_of_it = x - room / 2 < taken
         start = x + 3 if right_of_it else x
         anchor = "" if right_of_it else " middle"
-        lower = TOP - 8 if not right_of_it else TOP + 8
-        parts.append(f'<text class="{kind}{anchor}" x="{start:.1f}" y="{lower}">{escape(mark.text)}</text>')
+        height = ROWS[1] if right_of_it else ROWS[0]
+        parts.append(f'<text class="{kind}{anchor}" x="{start:.1f}" y="{height}">{escape(mark.text)}</text>')
         taken = start + (room if right_of_it else room / 2)
     return "".join(parts)
 
@@ -211,10 +212,10 @@ def _marks(axis: Axis, marks: Sequence[Mark], bottom: float) -> str:
 def _time_axis(axis: Axis, bottom: float) -> str:
     step = next(s for s in (1, 2, 5, 10, 20, 30, 60, 120, 300, 3600) if axis.length_s / s <= 14)
     parts = [f'<line class="base" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{bottom}" y2="{bottom}"/>']
-    for tick in range(int(axis.length_s // step) + 1):
-        parts.append(
-            f'<text class="tick middle" x="{axis.x(tick * step):.1f}" y="{bottom + 14}">{tick * step} s</text>'
-        )
+    parts += [
+        f'<text class="tick middle" x="{axis.x(at_s):.1f}" y="{bottom + 14}">{at_s} s</text>'
+        for at_s in range(0, int(axis.length_s) + 1, step)
+    ]
     return "".join(parts)
 
 
@@ -223,4 +224,5 @@ def _tick_step(highest: float) -> float:
     if highest <= 0:
         return 1.0
     size: float = 10.0 ** math.floor(math.log10(highest / 3))
-    return next(size * factor for factor in (1.0, 2.0, 5.0, 10.0) if highest / (size * factor) <= 5)
+    factor = next(factor for factor in (1.0, 2.0, 5.0, 10.0) if highest / (size * factor) <= 5)
+    return size * factor

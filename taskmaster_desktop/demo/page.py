@@ -45,7 +45,6 @@ def report_page(report: DemoReport) -> str:
                     ("ideal", charts.ideal_throughput(evidence, axis)),
                 ],
                 label="Throughput over time",
-                unit="tasks per second",
             )
         ),
         queue=Markup(
@@ -54,7 +53,6 @@ def report_page(report: DemoReport) -> str:
                 marks,
                 [("pending", charts.queue_depth(evidence, axis))],
                 label="Queue depth over time",
-                unit="tasks waiting",
             )
         ),
         lanes=Markup(charts.lanes(evidence, axis, marks)),

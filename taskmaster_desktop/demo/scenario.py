@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from taskmaster_desktop.backend.api import Submitted
@@ -25,7 +26,7 @@ ALONE_TASKS = 11
 SECOND_BATCH = 50
 LAST_BATCH = 24
 KILL_TRIES = 3
-YOUNG_US, OLD_US = 80_000, 350_000
+YOUNG_US, OLD_US = 200_000, 400_000
 """How long a task must have been running, at least and at most, to be killed in its middle."""
 
 
@@ -139,9 +140,7 @@ class Scenario:
             name = next(worker.name for worker in stage.workers() if worker.number == victim.worker)
             moments.kill_us = stage.mark(f"kill {name}", bad=True)
             stage.ask(KillWorkerNow(worker=victim.worker))
-            stage.until(
-                lambda worker=victim.worker: self._is_gone(worker), limit_s=15, what=f"the end of {name}"
-            )  # type: ignore[misc]
+            stage.until(partial(self._is_gone, victim.worker), limit_s=15, what=f"the end of {name}")
             if self._was_lost(victim):
                 moments.killed.append(Killed(victim.number, victim.attempt, victim.fence, victim.worker))
                 break  # else it was faster than the kill: another one

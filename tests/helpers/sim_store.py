@@ -143,5 +143,8 @@ class MemoryStore:
             for number, batch in self.batches.items()
         }
 
+    def has_attempt(self, fence: int) -> bool:
+        return fence in self._fences
+
     def attempts_of(self, task: int) -> list[AttemptRecord]:
         return [attempt for attempt in self.attempts if attempt.task == task]

@@ -11,13 +11,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from taskmaster_desktop.backend.model import BatchRecord, LoadedTasks, Totals
+from taskmaster_desktop.backend.model import BatchRecord, LoadedTasks, TaskRecord, Totals
 from taskmaster_desktop.backend.store import codec, tables
 
 Rows = Sequence[sa.Row[Any]]
 
 # Well below the number of parameters any database takes.
 MANY = 500
+BATCH = TaskRecord._fields.index("batch")
 
 TOTALS = sa.select(*(tables.instance.c[name] for name in Totals._fields))
 
@@ -33,7 +34,7 @@ def tasks_by_number(connection: sa.Connection, numbers: Iterable[int]) -> Rows:
 
 def with_batches(connection: sa.Connection, rows: Rows) -> LoadedTasks:
     """The tasks of `rows`, complete with the batches they belong to."""
-    batches = _by_number(connection, tables.batches, {row.batch for row in rows})
+    batches = _by_number(connection, tables.batches, {row[BATCH] for row in rows})
     return LoadedTasks(
         tasks=tuple(codec.task(row) for row in rows),
         batches=tuple(codec.batch(row) for row in batches),

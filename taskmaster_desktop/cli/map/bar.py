@@ -35,6 +35,8 @@ class Bar:
         self._drawn = False
         self._last_s = 0.0
         self._points: deque[tuple[float, int]] = deque()
+        if shown:
+            output.before_text = self.clear
 
     def update(self, progress: Progress) -> None:
         if not self._shown:
@@ -48,15 +50,15 @@ class Bar:
             self._points.popleft()
         width = shutil.get_terminal_size().columns - 1
         line = line_of(progress, self._rate())[:width]
+        self._drawn = False  # or writing the line would clear it first
         self._output.note_data(CLEAR + line.encode())
         self._drawn = True
 
     def clear(self) -> None:
         """Make the line free for something else; the next update draws it again."""
         if self._drawn:
-            self._output.note_data(CLEAR)
             self._drawn = False
-            self._last_s = 0.0
+            self._output.note_data(CLEAR)
 
     def _rate(self) -> float:
         (first_s, first_done), (last_s, last_done) = self._points[0], self._points[-1]

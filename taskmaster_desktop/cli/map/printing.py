@@ -15,7 +15,7 @@ from taskmaster_desktop.backend.clock import SECOND_US
 from taskmaster_desktop.backend.model import Outcome, Stream, TaskRecord
 from taskmaster_desktop.backend.ports import Query
 from taskmaster_desktop.cli.map.spool import Spool, Taken
-from taskmaster_desktop.cli.output import PREFIX, Output
+from taskmaster_desktop.cli.output import Output
 
 SHOWN_CHARS = 200
 
@@ -127,7 +127,10 @@ def describe(task: TaskRecord) -> str:
 
 def command_text(task: TaskRecord) -> str:
     """The command on one line, shortened."""
-    text = shlex.join(json.loads(task.command)) if task.is_argv else task.command
+    text = task.command
+    if task.is_argv:
+        words = json.loads(task.command)
+        text = words[2] if words[:2] == ["/bin/sh", "-c"] and len(words) == 3 else shlex.join(words)
     text = text.replace("\n", "\\n")
     return text if len(text) <= SHOWN_CHARS else text[:SHOWN_CHARS] + "..."
 
@@ -136,7 +139,7 @@ def _facts(task: TaskRecord) -> dict[str, object]:
     began, ended = task.started_us, task.finished_us
     return {
         "task": task.number,
-        "command": json.loads(task.command) if task.is_argv else task.command,
+        **({"argv": json.loads(task.command)} if task.is_argv else {"command": task.command}),
         "state": task.state.value,
         "outcome": task.outcome.value if task.outcome is not None else None,
         "exit_code": task.exit_code,
@@ -164,6 +167,3 @@ def _texts(taken: Taken) -> dict[str, object]:
 
 def _encoded(value: Mapping[str, object]) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode(errors="replace")
-
-
-__all__ = ["PREFIX", "JsonPrinter", "PlainPrinter", "Printer", "command_text", "describe"]

@@ -6,12 +6,14 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from taskmaster_desktop.app import App
 from taskmaster_desktop.backend.clock import SystemClock
 from taskmaster_desktop.backend.commands import MAX_TIMEOUT_S, MAX_WORKERS
 from taskmaster_desktop.backend.errors import EnvironmentProblem, UserError
 from taskmaster_desktop.backend.model import TaskOptions
+from taskmaster_desktop.backend.store.opening import DATABASE, open_store
 from taskmaster_desktop.cli import values
 from taskmaster_desktop.cli.common import Common, own_folder
 from taskmaster_desktop.cli.map.feed import Feed, NamesFeed, StreamFeed, ToWork, check_text
@@ -49,6 +51,8 @@ def run_map(common: Common, output: Output, request: MapRequest) -> int:
     workers = request.workers if request.workers is not None else min(os.cpu_count() or 1, MAX_WORKERS)
     if request.workers is not None:
         values.whole("--workers", request.workers, 1, MAX_WORKERS)
+    if common.data_dir is not None:
+        _refuse_leftovers(common.data_dir)
     with own_folder(common.data_dir) as folder:
         settings = common.settings(
             {"data_dir": folder, "workers": workers, "runtime": request.runtime, "self_heal": True},
@@ -56,6 +60,23 @@ def run_map(common: Common, output: Output, request: MapRequest) -> int:
         )
         run = MapRun(App(settings), plan, output, SystemClock(), folder)
         return run.go(_feed(request, names, to_work, run.wake, output))
+
+
+def _refuse_leftovers(folder: Path) -> None:
+    """Raises UserError where an earlier run left tasks that would run beside ours."""
+    if not (folder / DATABASE).exists():
+        return
+    store = open_store(folder)
+    try:
+        left = store.query.totals().unfinished
+    finally:
+        store.close()
+    if left:
+        raise UserError(
+            f"{folder} holds {left} unfinished task(s) of an earlier run; finish them with taskmaster serve, "
+            "or choose another folder.",
+            field="--data-dir",
+        )
 
 
 def _options(request: MapRequest) -> TaskOptions:

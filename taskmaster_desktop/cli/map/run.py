@@ -118,7 +118,7 @@ class MapRun:
             printer = self._printer(spool)
             try:
                 unsubscribe = self._app.api.subscribe(self._listener(spool))
-                self._refuse_leftovers()
+                self._app.api.submit(PauseQueue(paused=False)).result()  # a kept database may say so
                 self._work(feed, printer, interrupts)
                 self._bar.clear()
                 printer.flush()
@@ -134,16 +134,6 @@ class MapRun:
     def _printer(self, spool: Spool) -> Printer:
         kind = JsonPrinter if self._output.as_json else PlainPrinter
         return kind(spool, self._output, self._app.api.query, in_input_order=self._plan.in_input_order)
-
-    def _refuse_leftovers(self) -> None:
-        left = self._app.api.totals.unfinished
-        if left:
-            self._app.api.submit(PauseQueue(paused=True)).result()
-            raise UserError(
-                f"The data folder holds {left} unfinished task(s) of an earlier run; finish them with "
-                "taskmaster serve, or choose another folder.",
-                field="--data-dir",
-            )
 
     # === the engine's thread
     def _listener(self, spool: Spool) -> Callable[[Event], None]:
@@ -235,7 +225,6 @@ class MapRun:
             return
         before = self._tally.first_failure
         self._tally.count(task)
-        self._bar.clear()
         printer.finished(task)
         if task.state is TaskState.FAILED and (before is None or self._plan.keep_going):
             self._say(describe(task))
@@ -263,6 +252,8 @@ class MapRun:
             if not self._app.running:
                 return
             self._next(printer)
+        if not self._tally.unfinished:
+            self._app.api.submit(PauseQueue(paused=False)).result()
 
     # === the end
     def _verdict(self, feed: Feed, interrupts: Interrupts) -> int:
@@ -313,5 +304,4 @@ class MapRun:
         )
 
     def _say(self, sentence: str) -> None:
-        self._bar.clear()
         self._output.problem(sentence)
