@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from typing import BinaryIO, TextIO
+from typing import TextIO
 
 PREFIX = "taskmaster: "
 
@@ -49,7 +49,7 @@ class Output:
         """Bytes as they are, at once."""
         if self.before_text is not None and self.stdout_is_terminal:
             self.before_text()
-        self._write(_binary(self._stdout), data)
+        self._write(self._stdout, data)
 
     # === standard error
     def note(self, text: str) -> None:
@@ -65,7 +65,7 @@ class Output:
         if self.before_text is not None:
             self.before_text()
         with contextlib.suppress(OutputClosed):
-            self._write(_binary(self._stderr), data)
+            self._write(self._stderr, data)
 
     # === the terminal
     @property
@@ -86,10 +86,11 @@ class Output:
         return self._stderr
 
     @staticmethod
-    def _write(stream: BinaryIO, data: bytes) -> None:
+    def _write(stream: TextIO, data: bytes) -> None:
         try:
-            stream.write(data)
             stream.flush()
+            stream.buffer.write(data)
+            stream.buffer.flush()
         except (BrokenPipeError, ValueError) as error:  # ValueError: closed on our side
             raise OutputClosed from error
 
@@ -99,11 +100,6 @@ class Output:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, self._stdout.fileno())
             os.close(null)
-
-
-def _binary(stream: TextIO) -> BinaryIO:
-    stream.flush()
-    return stream.buffer
 
 
 def _is_terminal(stream: TextIO) -> bool:

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 
 class People:
-    """Submit, cancel, retry, discard, scale, stop, kill, pause, at random moments."""
+    """Submit, cancel, retry, discard, scale, stop, kill, pause, at random moments.
+
+    Attributes:
+        unsent: submissions that no engine has taken yet.
+    """
 
     def __init__(self, simulation: Simulation) -> None:
         self.sim = simulation
@@ -23,6 +27,7 @@ class People:
         plan = simulation.plan
         for _ in range(plan.batches):
             self.world.after(random.uniform(0.0, plan.trouble_s * 0.7), self.submit)
+        self.unsent = plan.batches
         actions = [
             (self.cancel, plan.cancels),
             (self.retry, plan.cancels),
@@ -53,7 +58,9 @@ class People:
         delay_s = random.choice((None, None, None, random.uniform(0.0, 8.0)))
         run_at_us = None if delay_s is None else self.world.wall_us + round(delay_s * 1e6)
         request = builders.submission(works=works, options=options, run_at_us=run_at_us)
-        if not self.sim.engine.request(request, self._submitted):
+        if self.sim.engine.request(request, self._submitted):
+            self.unsent -= 1
+        else:
             self.world.after(random.uniform(0.5, 3.0), self.submit)
 
     def _command(self) -> str:

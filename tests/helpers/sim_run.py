@@ -88,6 +88,7 @@ class Simulation:
         self.judge = self.store.judge = Judge(self.world, self.store)
         self.runtime = SimRuntime(self.world, self.judge, blind=self.plan.blind)
         self.world.on_crash = self._crashed
+        self.is_right = False
         self.engine = self._start_engine()
 
     def _start_engine(self) -> SimEngine:
@@ -127,11 +128,12 @@ class Simulation:
         self._put_right()
 
     def _put_right(self) -> None:
-        if not self.people.put_right():
+        self.is_right = self.people.put_right()
+        if not self.is_right:
             self.world.after(0.5, self._put_right)
 
     def _all_is_done(self) -> bool:
-        if self.store.totals.unfinished or self.judge.running:
+        if self.store.totals.unfinished or self.judge.running or self.people.unsent or not self.is_right:
             return False
         engine = self.engine
         return engine.machine is not None and engine.group.idle and not engine.writing
