@@ -164,7 +164,7 @@ class App:
 
     def _build_engine(self, opened: OpenedStore, writer: ThreadPoolExecutor) -> Engine:
         runtime: WorkerRuntime = ProcessRuntime(self.settings.data_dir)
-        door: WorkerDoor = GrpcDoor(self.settings.data_dir, opened.instance_id)
+        door: WorkerDoor = GrpcDoor(self.settings.data_dir, opened.instance_id, clock=self._clock)
         if self._wrap_door is not None:
             door = self._wrap_door(door)
         return Engine(

@@ -126,9 +126,9 @@ class SimAgent:
             if self.runtime.blind:
                 for fence in self.running:
                     self.judge.suspended(fence)
-            self.world.after(seconds, self._resume)
+            self.world.after(seconds, self.resume)
 
-    def _resume(self) -> None:
+    def resume(self) -> None:
         if not self.alive or self.paused_s is None:
             return
         self.world.note(self.id, "resumes")

@@ -18,7 +18,8 @@ from tests.helpers.sim_runtime import SimRuntime
 from tests.helpers.sim_world import World
 
 CALM_LIMIT_S = 600.0
-SETTLE_S = 4.0
+SETTLE_S = 1.0
+SETTLE_LIMIT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +115,7 @@ class Simulation:
         self._calm()
         world.run(world.now_s + CALM_LIMIT_S, done=self._all_is_done)
         world.run(world.now_s + SETTLE_S)
+        world.run(world.now_s + SETTLE_LIMIT_S, done=self._agents_are_free)
         self.judge.final()
         self._check_agents()
         self._shut_down()
@@ -125,6 +127,8 @@ class Simulation:
     def _calm(self) -> None:
         self.world.note("calm")
         self.world.calm = True
+        for agent in self.runtime.agents.values():
+            agent.resume()
         self._put_right()
 
     def _put_right(self) -> None:
@@ -137,6 +141,13 @@ class Simulation:
             return False
         engine = self.engine
         return engine.machine is not None and engine.group.idle and not engine.writing
+
+    def _agents_are_free(self) -> bool:
+        return not any(
+            agent.results or agent.running or agent.waiting
+            for agent in self.runtime.agents.values()
+            if agent.alive
+        )
 
     def _check_agents(self) -> None:
         for agent in self.runtime.agents.values():

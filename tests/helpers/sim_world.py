@@ -43,6 +43,7 @@ class World:
     Attributes:
         calm: faults have ended.
         steps: events so far.
+        latest_wall_us: the latest that the wall clock said before it was turned.
         on_crash: called when an event raised `Crash`.
     """
 
@@ -53,6 +54,7 @@ class World:
         self.steps = 0
         self.trace: list[tuple[Any, ...]] = []
         self.on_crash: Callable[[], None] = lambda: None
+        self.latest_wall_us = 0
         self._wall_offset_us = START_US
         self._heap: list[tuple[float, int, Event]] = []
         self._order = count()
@@ -66,6 +68,7 @@ class World:
         return Moment(self.wall_us, self.now_s)
 
     def turn_wall_clock(self, seconds: float) -> None:
+        self.latest_wall_us = max(self.latest_wall_us, self.wall_us)
         self._wall_offset_us += round(seconds * SECOND_US)
 
     def after(self, delay_s: float, call: Callable[..., None], *args: Any) -> Event:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,8 +23,8 @@ def settings(folder: Path, **more: object) -> Settings:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "data"
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "data"
 
 
 def test_runtime_is_decided_once() -> None:
@@ -90,7 +89,7 @@ def test_a_second_instance_is_refused_and_leaves_nothing(folder: Path) -> None:
 
 
 def test_a_failing_start_undoes_what_was_done(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_path: object, _instance: str) -> None:
+    def refuse(*_: object) -> None:
         raise EnvironmentProblem("No certificate.", fix="Make one.")
 
     app = App(settings(folder, workers=0))
