@@ -7,10 +7,11 @@ The loop owns every attribute here unless it says otherwise; other threads come 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, InvalidStateError
 from typing import Any
 
 from taskmaster_desktop.backend import events
@@ -81,6 +82,7 @@ class Engine:
         self._stop_grace_s: float | None = None
         self._emptied = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._owed: set[Future[Any]] = set()  # answers that callers wait for; changed by all threads
 
     # === life (any thread)
     def start(self) -> None:
@@ -138,6 +140,10 @@ class Engine:
                 logger.exception("the engine ended by itself")
             else:
                 ready.set_exception(error)
+        finally:
+            for future in list(self._owed):  # what the loop did not come to any more
+                with contextlib.suppress(InvalidStateError):
+                    future.set_exception(EngineDown(STOPPING))
 
     async def _main(self, ready: Future[None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -321,6 +327,8 @@ class Engine:
         return self._enter(future, self._hands.read_log, worker, tail_bytes, future)
 
     def _enter(self, future: Future[Any], call: Callable[..., None], *args: object) -> Future[Any]:
+        self._owed.add(future)
+        future.add_done_callback(self._owed.discard)
         if not self._post(call, *args):
             future.set_exception(EngineDown("The engine is not running."))
         return future

@@ -179,7 +179,7 @@ class WorkerRecord(NamedTuple):
         id: the common name of its certificate; never used twice.
         handle: what its runtime knows it by (process id and start time, container id); empty before it runs.
         boot_id: which start of the agent this is, told by the agent.
-        ended: why it is offline, for people.
+        ended: why it is offline or was told to end, for people; empty while nobody wants it to end.
     """
 
     number: int

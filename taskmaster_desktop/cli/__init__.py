@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (that of the process by default) and return its exit code."""
-    from taskmaster_desktop.cli.program import run
+    try:
+        from taskmaster_desktop.cli.program import run
 
-    return run(arguments)
+        return run(arguments)
+    except KeyboardInterrupt:  # before the command had begun to listen for it
+        return 130

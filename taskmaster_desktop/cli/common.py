@@ -1,4 +1,4 @@
-"""What all commands share: the common options, settings, logging, a private folder, and the rim for errors."""
+"""What all commands share: the common options, settings, logging, a private folder, what they say and where."""
 
 from __future__ import annotations
 
@@ -27,17 +27,8 @@ class Common:
     log_format: str | None
 
     def perform(self, work: Callable[[Output], int]) -> int:
-        """Run a command's work; whatever it raises becomes a sentence and an exit code."""
-        from taskmaster_desktop.cli.failures import report_failure
-        from taskmaster_desktop.logs import remove_logging
-
-        output = Output(as_json=self.json)
-        try:
-            return work(output)
-        except BaseException as error:  # noqa: BLE001 - the rim: nothing may end in a traceback
-            return report_failure(error, output)
-        finally:
-            remove_logging()
+        """Run a command's work."""
+        return work(Output(as_json=self.json))
 
     def settings(self, flags: Mapping[str, object], *, quiet: bool) -> Settings:
         """Read all sources and set up the log.

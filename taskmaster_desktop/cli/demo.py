@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from taskmaster_desktop.backend.clock import SystemClock
-from taskmaster_desktop.backend.errors import EnvironmentProblem, UserError
+from taskmaster_desktop.backend.errors import EngineDown, EnvironmentProblem, UserError
 from taskmaster_desktop.cli import exit_codes
 from taskmaster_desktop.cli.common import Common, own_folder
 from taskmaster_desktop.cli.interrupts import Interrupts
@@ -43,7 +43,9 @@ def run_demo(
         try:
             with interrupts.telling(performance.app.hurry):
                 report = performance.play()
-        except Interrupted:
+        except (Interrupted, EngineDown):
+            if not interrupts.wanted:
+                raise
             output.problem("interrupted; the demo's workers were ended.")
             return exit_codes.INTERRUPTED
     _show(report, output, json_file, html_file)

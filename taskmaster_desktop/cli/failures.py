@@ -15,8 +15,6 @@ from taskmaster_desktop.cli.output import Output, OutputClosed
 from taskmaster_desktop.logs import TailHandler
 from taskmaster_desktop.paths import default_log_dir
 
-logger = logging.getLogger(__name__)
-
 
 def report_failure(error: BaseException, output: Output) -> int:
     """Tell the user what happened and return the exit code."""
@@ -27,10 +25,6 @@ def report_failure(error: BaseException, output: Output) -> int:
         return _told(output, error, exit_codes.WRONG_USAGE)
     if isinstance(error, EnvironmentProblem):
         return _told(output, error, exit_codes.NO_ENGINE)
-    if isinstance(error, KeyboardInterrupt):
-        output.problem("interrupted.")
-        return exit_codes.INTERRUPTED
-    logger.error("unexpected", exc_info=error)
     where = _write_log(error)
     output.problem(f"Something went wrong that never should ({_name(error)}); the log is in {where}.")
     return exit_codes.BUG

@@ -68,7 +68,7 @@ cli = typer.Typer(
 
 
 def run(arguments: Sequence[str] | None) -> int:
-    """Do what a command line says. Wrong usage is one sentence and exit code 2."""
+    """Do what a command line says. Whatever goes wrong becomes one sentence and an exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     output = Output(as_json="--json" in words)
     try:
@@ -78,6 +78,10 @@ def run(arguments: Sequence[str] | None) -> int:
         output.problem(sentence)
         output.json({"error": sentence, "exit_code": exit_codes.WRONG_USAGE})
         return exit_codes.WRONG_USAGE
+    except Exception as error:  # noqa: BLE001 - the rim: nothing may end in a traceback
+        from taskmaster_desktop.cli.failures import report_failure
+
+        return report_failure(error, output)
     return code if isinstance(code, int) else exit_codes.OK
 
 

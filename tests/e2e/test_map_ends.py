@@ -14,11 +14,11 @@ from tests.helpers.program import LIMIT_S, Program, lines
 
 def test_the_first_failure_stops_the_rest(program: Program) -> None:
     names = [str(number) for number in range(40)]
-    done = program.run("map", "-w", "1", "echo {}; test {} -lt 2 || exit 7", *names)
+    done = program.run("map", "-w", "1", "/bin/sleep 0.2; echo {}; test {} -lt 2 || exit 7", *names)
     assert (done.code, lines(done)[:3]) == (1, ["0", "1", "2"])
     assert "39" not in lines(done)
     first, second = done.err.splitlines()
-    assert first == "taskmaster: failed with exit code 7: echo 2; test 2 -lt 2 || exit 7"
+    assert first == "taskmaster: failed with exit code 7: /bin/sleep 0.2; echo 2; test 2 -lt 2 || exit 7"
     assert second.startswith("taskmaster: stopped at the first failure: 2 of 40 done, 1 failed")
 
 
@@ -60,16 +60,21 @@ def test_ctrl_c_cancels_and_says_what_is_done(program: Program) -> None:
     process = program.start(
         "map", "-w", "2", "test {} = 0 && echo {} || /bin/sleep {}", "0", "321.5", "321.6", "321.7"
     )
-    interrupted(program, process, "321.5", "321.6")
+    interrupted(program, process, "sleep 321.5", "sleep 321.6")
     done = program.finish(process, limit_s=15)
     assert (done.code, lines(done)) == (130, ["0"])
-    assert done.sentence == "taskmaster: interrupted: 1 of 4 done, the rest was cancelled."
+    assert done.err.splitlines() == [
+        "taskmaster: cancelling; interrupt again to end at once.",
+        "taskmaster: interrupted: 1 of 4 done, the rest was cancelled.",
+    ]
     program.assert_nothing_left()
 
 
 def test_a_second_ctrl_c_does_not_wait(program: Program) -> None:
     process = program.start("map", "-w", "1", "trap '' TERM; /bin/sleep {}; /bin/sleep {}", "322.5")
     interrupted(program, process, "/bin/sleep 322.5")
+    assert process.stderr is not None
+    assert b"interrupt again" in process.stderr.readline()
     os.killpg(process.pid, signal.SIGINT)
     assert program.finish(process, limit_s=4).code == 130
     program.assert_nothing_left()
@@ -77,7 +82,7 @@ def test_a_second_ctrl_c_does_not_wait(program: Program) -> None:
 
 def test_sigterm_is_an_interruption_too(program: Program) -> None:
     process = program.start("map", "/bin/sleep {}", "323.5")
-    eventually(lambda: program.runs("323.5"), timeout_s=LIMIT_S)
+    eventually(lambda: program.runs("/bin/sleep 323.5"), timeout_s=LIMIT_S)
     process.terminate()
     assert program.finish(process, limit_s=15).code == 130
 

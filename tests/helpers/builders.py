@@ -54,7 +54,15 @@ def finished(
     exit_code = {Outcome.COMPLETED: 0, Outcome.FAILED: 1}.get(outcome, 137)
     reason = "" if outcome is Outcome.COMPLETED else f"it ended as {outcome}"
     return Finished(
-        ref.task, ref.fence, outcome, exit_code, reason, at_us, 0 if never_started else duration_us, 0, never_started
+        ref.task,
+        ref.fence,
+        outcome,
+        exit_code,
+        reason,
+        at_us,
+        0 if never_started else duration_us,
+        0,
+        never_started,
     )
 
 

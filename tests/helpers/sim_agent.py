@@ -73,6 +73,7 @@ class SimAgent:
             there, because the engine's time counts from when that message arrived, which is later.
         ordered: somebody here ordered its end.
         backlog: what came while it was paused.
+        cut_off_until_s: no connection can be opened before.
     """
 
     def __init__(self, runtime: SimRuntime, worker_id: str, slots: int) -> None:
@@ -96,6 +97,7 @@ class SimAgent:
         self.self_stop_s = 60.0
         self.backlog: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self.paused_s: float | None = None
+        self.cut_off_until_s = 0.0
         self._hello_s = 0.0
         self._beats = 0
         self._beat_times: dict[int, float] = {}
@@ -245,6 +247,7 @@ class SimAgent:
         for fence in sends.result_acks:
             self._forget(fence)
         if sends.drain:
+            self.ordered = True
             self.drain()
         if sends.heartbeat_ack:
             self._heard(self._beat_times.get(sends.heartbeat_ack, self.heard_s))
@@ -353,7 +356,9 @@ class SimAgent:
             self.judge.ends(ref.fence, outcome)
             duration_us = round((self.world.now_s - run.launched_s) * 1e6)
         now_us = self.world.wall_us
-        self._keep(Finished(ref.task, ref.fence, outcome, 0, "", now_us, duration_us, 0, False), run.started_us)
+        self._keep(
+            Finished(ref.task, ref.fence, outcome, 0, "", now_us, duration_us, 0, False), run.started_us
+        )
         self._admit()
 
     def _keep(self, result: Finished, started_us: int) -> None:

@@ -169,7 +169,9 @@ class Coordinator:
         self._next_session += 1
         return self._next_session
 
-    def end(self, peer: Peer, *, reason: str = "killed by signal 9", clean: bool = False, oom: bool = False) -> None:
+    def end(
+        self, peer: Peer, *, reason: str = "killed by signal 9", clean: bool = False, oom: bool = False
+    ) -> None:
         """The runtime confirms the end of a worker."""
         self.feed(stimuli.WorkerEnded(worker=peer.number, reason=reason, clean=clean, oom=oom))
 
@@ -286,7 +288,9 @@ class Peer:
     def finish(self, ref: AttemptRef, outcome: Outcome = Outcome.COMPLETED, **how: Any) -> Instructions:
         return self.report(finished=[builders.finished(ref, self.coordinator.now.wall_us, outcome, **how)])
 
-    def run(self, ref: AttemptRef | None = None, outcome: Outcome = Outcome.COMPLETED, **how: Any) -> AttemptRef:
+    def run(
+        self, ref: AttemptRef | None = None, outcome: Outcome = Outcome.COMPLETED, **how: Any
+    ) -> AttemptRef:
         """Start and finish the given or the next assignment."""
         ref = ref or self.take()
         self.start(ref)

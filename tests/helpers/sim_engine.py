@@ -24,6 +24,7 @@ from taskmaster_desktop.backend.core.instructions import (
 from taskmaster_desktop.backend.core.machine import Machine
 from taskmaster_desktop.backend.core.policy import Policy
 from taskmaster_desktop.backend.core.sessions import Refusal
+from taskmaster_desktop.backend.core.state import Instructions
 from taskmaster_desktop.backend.core.stimuli import Report, Stimulus
 from taskmaster_desktop.backend.errors import EnvironmentProblem, UserError
 from taskmaster_desktop.backend.group import Group
@@ -101,7 +102,7 @@ class StoreQueue:
 
     def _next(self) -> None:
         world = self._world
-        delay_s = world.delay_s(0.5, 4.0) if world.fault(0.01) else world.delay_s(0.0, 0.01)
+        delay_s = world.delay_s(0.2, 3.0) if world.fault(world.slow) else world.delay_s(0.0, 0.01)
         self._event = world.after(delay_s, self._work)
 
     def _work(self) -> None:
@@ -119,7 +120,9 @@ class StoreQueue:
         # The transaction is over; the loop hears of it a little later.
         self._event = world.after(world.delay_s(0.0, 0.002), self._tell, done, result, error)
 
-    def _tell(self, done: Callable[[Any, Exception | None], None], result: Any, error: Exception | None) -> None:
+    def _tell(
+        self, done: Callable[[Any, Exception | None], None], result: Any, error: Exception | None
+    ) -> None:
         self._event = None
         if self._calls:
             self._next()
@@ -136,6 +139,7 @@ class SimEngine:
 
     Attributes:
         points: how many more points it passes before it crashes; None for no crash.
+        acting: bulk actions whose tasks are being loaded.
     """
 
     def __init__(
@@ -158,6 +162,7 @@ class SimEngine:
         self.timer: Event | None = None
         self.held_acks: dict[int, Sends] = {}
         self.admitting: dict[int, list[Sends]] = {}
+        self.acting = 0
         runtime.on_ended = self.worker_ended
         runtime.connect = self.accept
         self._begin()
@@ -227,12 +232,16 @@ class SimEngine:
         self.point()
         instructions = machine.handle(stimulus, self.world.moment())
         machine.validate()
-        self.group.add(instructions)
+        self._take(instructions)
         if reply_to is not None:
             self.group.replies.append((reply_to, instructions.reply))  # type: ignore[arg-type]
         self._plan_pump()
         self._arm(machine.wake_s)
         return instructions.reply
+
+    def _take(self, instructions: Instructions) -> None:
+        """Let everything wait for the commit of its group."""
+        self.group.add(instructions)
 
     def load(self, numbers: tuple[int, ...], answer: Answer) -> None:
         if self.machine is None:
@@ -256,7 +265,9 @@ class SimEngine:
             self._carry_out(group, [], [])
             return
         self.writing = True
-        self.queue.call(lambda: group.write(self.life), lambda result, error: self._written(group, result, error))  # type: ignore[arg-type]
+        self.queue.call(
+            lambda: group.write(self.life), lambda result, error: self._written(group, result, error)
+        )  # type: ignore[arg-type]
 
     def _written(self, group: Group, result: Any, error: Exception | None) -> None:
         self.writing = False
@@ -344,9 +355,7 @@ class SimEngine:
         if self.machine is not None:
             number = self.machine.worker_number(worker_id)
             if number is not None:
-                self.feed(
-                    stimuli.WorkerEnded(worker=number, reason=end.reason, clean=end.clean, oom=end.oom)
-                )
+                self.feed(stimuli.WorkerEnded(worker=number, reason=end.reason, clean=end.clean, oom=end.oom))
 
     # === sessions
     def accept(self, agent: SimAgent) -> Wire:
@@ -439,6 +448,11 @@ class SimEngine:
         if self.machine is not None:
             self.feed(stimuli.SessionClosed(session=session))
 
+    @property
+    def idle(self) -> bool:
+        """Everything that was asked for is durable and carried out."""
+        return self.machine is not None and self.group.idle and not self.writing and not self.acting
+
     # === people
     def request(self, stimulus: Stimulus, on_reply: Callable[[Any], None]) -> bool:
         """Whether it was taken; nothing is answered by an engine that dies."""
@@ -455,10 +469,15 @@ class SimEngine:
             self.world.after(0.0, self._act_on, kind, tasks)
 
         try:
-            self.load(numbers, Answer(loaded))
+            self.load(numbers, Answer(loaded, self._acted))
+            self.acting += 1
         except EngineDown:
             self.world.note("nobody hears", kind)
 
+    def _acted(self) -> None:
+        self.acting -= 1
+
     def _act_on(self, kind: Any, tasks: LoadedTasks) -> None:
+        self._acted()
         if self.machine is not None:
             self.feed(kind(tasks=tasks))

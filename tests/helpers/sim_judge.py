@@ -153,7 +153,9 @@ class Judge:
         for row in self.store.tasks.values():
             history = sorted(attempts[row.number], key=lambda attempt: attempt.attempt)
             if [attempt.attempt for attempt in history] != list(range(1, row.attempt + 1)):
-                self.fail(f"task {row.number} has attempts {[a.attempt for a in history]}, should be {row.attempt}")
+                self.fail(
+                    f"task {row.number} has attempts {[a.attempt for a in history]}, should be {row.attempt}"
+                )
             fences = [attempt.fence for attempt in history]
             if fences != sorted(fences):
                 self.fail(f"the fences of task {row.number} do not increase: {fences}")
@@ -168,7 +170,11 @@ class Judge:
             self.fail(f"task {row.number} is {row.state} with {completed} completing attempts")
         charged = sum(outcome in CHARGED for outcome in outcomes)
         retries = self.store.batches[row.batch].options.retries
-        if row.number not in self.may_retry and row.failures != charged and row.state is not TaskState.CANCELLED:
+        if (
+            row.number not in self.may_retry
+            and row.failures != charged
+            and row.state is not TaskState.CANCELLED
+        ):
             self.fail(f"task {row.number} is charged {row.failures} failures of {charged}: {outcomes}")
         if row.failures > charged:
             self.fail(f"task {row.number} is charged {row.failures} failures, it had {charged}: {outcomes}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from taskmaster_desktop.backend.core import stimuli
-from taskmaster_desktop.backend.model import BatchRecord, TaskOptions
+from taskmaster_desktop.backend.model import TERMINAL_STATES, BatchRecord, TaskOptions
 from tests.helpers import builders
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ class People:
     def _command(self) -> str:
         """`seconds failing_attempts poison`, as `SimRuntime.work_of` reads it."""
         random, plan = self.world.random, self.sim.plan
-        seconds = random.uniform(0.0, 0.01) if random.random() < plan.short else random.uniform(0.05, 4.0)
+        longest_s = 0.01 if random.random() < plan.short else random.choice((1.0, 4.0, 25.0))
+        seconds = random.uniform(0.0, longest_s)
         failing = random.choice((0, 0, 0, 1, 2, 9))
         poison = random.choice((1, 3, 9)) if random.random() < plan.poison else 0
         return f"{seconds:.4f} {failing} {poison}"
@@ -78,12 +79,15 @@ class People:
         self.judge.acknowledged.update(numbers)
 
     def _some_tasks(self) -> tuple[int, ...]:
-        numbers = sorted(self.sim.store.tasks)
-        size = self.world.random.randint(0, min(4, len(numbers)))
+        return self._sample(sorted(self.sim.store.tasks))
+
+    def _sample(self, numbers: list[int]) -> tuple[int, ...]:
+        size = self.world.random.randint(0, min(5, len(numbers)))
         return tuple(sorted(self.world.random.sample(numbers, size)))
 
     def cancel(self) -> None:
-        numbers = self._some_tasks()
+        unfinished = [n for n, row in self.sim.store.tasks.items() if row.state not in TERMINAL_STATES]
+        numbers = self._sample(unfinished)
         self.world.note("cancel", *numbers)
         self.judge.may_cancel.update(numbers)
         self.sim.engine.act(stimuli.Cancel, numbers)
@@ -152,6 +156,7 @@ class Misfortune:
         for event, count in (
             (self.death, plan.deaths),
             (self.pause, plan.pauses),
+            (self.partition, plan.partitions),
             (self.sigterm, 1),
             (self.cut, 3),
             (self.turn_clock, 2),
@@ -171,7 +176,17 @@ class Misfortune:
     def pause(self) -> None:
         agent = self._some_agent()
         if agent is not None:
-            agent.pause(self.world.random.choice((0.2, 3.0, 9.0, 12.0, 25.0)))
+            agent.pause(self.world.random.choice((0.2, 3.0, 9.0, 14.0, 25.0)))
+
+    def partition(self) -> None:
+        """The worker runs on, but nothing gets through to it."""
+        agent = self._some_agent()
+        if agent is not None:
+            seconds = self.world.random.choice((1.0, 9.0, 12.0, 25.0))
+            self.world.note(agent.id, "is cut off for", seconds)
+            agent.cut_off_until_s = self.world.now_s + seconds
+            if agent.wire is not None:
+                agent.wire.cut()
 
     def sigterm(self) -> None:
         agent = self._some_agent()

@@ -1,6 +1,6 @@
 """One simulated run from a seed: trouble, then calm, then the verdict.
 
-    python -m tests.helpers.sim_run SEED      replays a seed and shows the end of its trace
+python -m tests.helpers.sim_run SEED      replays a seed and shows the end of its trace
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ class Plan:
         short: share of tasks that last milliseconds.
         poison: share of tasks that kill their worker.
         crash_after: how many points an engine process passes at most; None for a run without engine crashes.
+        stalls: share of messages that are held up for long.
+        slow: share of calls of the store that take seconds.
     """
 
     trouble_s: float
@@ -45,25 +47,31 @@ class Plan:
     cancels: int
     deaths: int
     pauses: int
+    partitions: int
     crash_after: int | None
+    stalls: float
+    slow: float
 
     @classmethod
     def draw(cls, random: Random) -> Plan:
         return cls(
-            trouble_s=random.uniform(5.0, 30.0),
-            blind=random.random() < 0.2,
+            trouble_s=random.uniform(5.0, 40.0),
+            blind=random.random() < 0.25,
             workers=random.randint(2, 4),
             slots=random.choice((1, 1, 1, 2, 3)),
             window=random.choice((2, 4, 4096)),
             prefetch_depth=random.choice((0, 4, 128)),
             batches=random.randint(1, 5),
-            most_tasks=random.choice((1, 3, 10)),
+            most_tasks=random.choice((1, 3, 12)),
             short=random.choice((0.0, 0.5, 1.0)),
             poison=random.choice((0.0, 0.0, 0.1)),
-            cancels=random.choice((0, 2, 6)),
+            cancels=random.choice((0, 3, 20)),
             deaths=random.choice((0, 1, 4)),
-            pauses=random.choice((0, 1, 3)),
-            crash_after=random.choice((None, 30, 150, 400)),
+            pauses=random.choice((0, 1, 4)),
+            partitions=random.choice((0, 1, 4)),
+            crash_after=random.choice((None, None, 30, 150, 400)),
+            stalls=random.choice((0.0, 0.005, 0.05)),
+            slow=random.choice((0.01, 0.1)),
         )
 
     @property
@@ -85,6 +93,7 @@ class Simulation:
     def __init__(self, seed: int) -> None:
         self.world = World(seed)
         self.plan = Plan.draw(self.world.random)
+        self.world.stalls, self.world.slow = self.plan.stalls, self.plan.slow
         self.store = WatchedStore()
         self.judge = self.store.judge = Judge(self.world, self.store)
         self.runtime = SimRuntime(self.world, self.judge, blind=self.plan.blind)
@@ -139,8 +148,7 @@ class Simulation:
     def _all_is_done(self) -> bool:
         if self.store.totals.unfinished or self.judge.running or self.people.unsent or not self.is_right:
             return False
-        engine = self.engine
-        return engine.machine is not None and engine.group.idle and not engine.writing
+        return self.engine.idle
 
     def _agents_are_free(self) -> bool:
         return not any(
@@ -167,7 +175,11 @@ class Simulation:
 
     def _no_worker(self) -> bool:
         machine = self.engine.machine
-        return machine is not None and not machine.worker_numbers and self.engine.group.idle and not self.engine.writing
+        return (
+            machine is not None
+            and not machine.worker_numbers
+            and self.engine.idle
+        )
 
 
 def simulate(seed: int) -> Simulation:
@@ -192,7 +204,9 @@ def main() -> None:
         verdict = f"{type(error).__name__}: {error}"
         raise
     finally:
-        sys.stdout.write(f"{simulation.world.last(100_000)}\nseed {seed}, {simulation.world.steps} events: {verdict}\n")
+        sys.stdout.write(
+            f"{simulation.world.last(100_000)}\nseed {seed}, {simulation.world.steps} events: {verdict}\n"
+        )
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ class SimRuntime:
             self.world.after(0.0, self._report, worker.id, Ended(reason="it was not running"))
 
     def _kill_delay_s(self) -> float:
-        return self.world.delay_s(0.0, 3.0) if self.world.fault(0.2) else self.world.delay_s(0.0, 0.05)
+        return self.world.delay_s(0.0, 8.0) if self.world.fault(0.3) else self.world.delay_s(0.0, 0.05)
 
     def _strike(self, agent: SimAgent) -> None:
         if agent.alive:
@@ -96,7 +96,9 @@ class SimRuntime:
 
     # === agents
     def open_wire(self, agent: SimAgent) -> Wire | None:
-        return None if self.world.fault(0.05) else self.connect(agent)
+        world = self.world
+        cut_off = world.now_s < agent.cut_off_until_s and not world.calm
+        return None if cut_off or world.fault(0.05) else self.connect(agent)
 
     def work_of(self, assignment: Assignment) -> Work:
         """What an attempt of this command does: `seconds failing_attempts poison`."""

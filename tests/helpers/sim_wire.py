@@ -35,8 +35,8 @@ class Direction:
             return
         world = self.world
         delay_s = world.delay_s(0.0, 0.002)
-        if world.fault(0.01):
-            delay_s = world.delay_s(0.0, 2.0) if world.fault(0.9) else world.delay_s(0.0, 15.0)
+        if world.fault(world.stalls):
+            delay_s = world.delay_s(0.0, 1.0) if world.fault(0.7) else world.delay_s(0.0, 12.0)
             world.note("wire", self.wire.name, "stalls for", delay_s)
         self.last_s = max(self.last_s, world.now_s + delay_s)
         world.at(self.last_s, self._arrive, message)

@@ -44,6 +44,7 @@ class World:
         calm: faults have ended.
         steps: events so far.
         latest_wall_us: the latest that the wall clock said before it was turned.
+        stalls, slow: how often a message is held up, how often the store takes its time.
         on_crash: called when an event raised `Crash`.
     """
 
@@ -52,6 +53,7 @@ class World:
         self.now_s = BEGIN_S
         self.calm = False
         self.steps = 0
+        self.stalls = self.slow = 0.0
         self.trace: list[tuple[Any, ...]] = []
         self.on_crash: Callable[[], None] = lambda: None
         self.latest_wall_us = 0
@@ -79,7 +81,9 @@ class World:
         heappush(self._heap, (event.at_s, next(self._order), event))
         return event
 
-    def run(self, until_s: float, *, done: Callable[[], bool] = lambda: False, max_steps: int = 60_000) -> None:
+    def run(
+        self, until_s: float, *, done: Callable[[], bool] = lambda: False, max_steps: int = 60_000
+    ) -> None:
         """Let everything happen until then, or until `done`."""
         heap = self._heap
         while heap and heap[0][0] <= until_s:

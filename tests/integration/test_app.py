@@ -9,9 +9,9 @@ import pytest
 
 from taskmaster_desktop.app import App, choose_runtime
 from taskmaster_desktop.backend.api import Submitted
-from taskmaster_desktop.backend.commands import ScaleFleet, SubmitBatch, Work
-from taskmaster_desktop.backend.errors import EnvironmentProblem
-from taskmaster_desktop.backend.model import TaskState
+from taskmaster_desktop.backend.commands import CancelTasks, ScaleFleet, SubmitBatch, Work
+from taskmaster_desktop.backend.errors import EngineDown, EnvironmentProblem
+from taskmaster_desktop.backend.model import TaskFilter, TaskState
 from taskmaster_desktop.settings import Settings
 from tests.helpers.eventually import eventually
 
@@ -113,3 +113,18 @@ def test_hurry_cuts_a_patient_stop_short(folder: Path) -> None:
     assert not stopping.is_alive()
     assert not app.running
     app.hurry()
+
+
+def test_whoever_asks_while_it_stops_is_answered(folder: Path) -> None:
+    app = App(settings(folder, workers=1))
+    app.start()
+    api = app.api
+    api.submit(SubmitBatch(works=[Work(command="sleep 600")], count=3000)).result(LIMIT_S)
+    app.hurry()
+    asked = [api.submit(CancelTasks(chosen=TaskFilter())) for _ in range(50)]
+    asked += [api.wait_batch(1), api.worker_log(1)]
+    app.stop(grace_s=0)
+    for future in asked:
+        assert future.exception(LIMIT_S) is None or isinstance(future.exception(), EngineDown)
+    with pytest.raises(EngineDown):
+        api.submit(ScaleFleet(workers=1)).result(LIMIT_S)

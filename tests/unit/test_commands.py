@@ -77,7 +77,9 @@ GOOD: list[Command] = [
     CancelTasks(numbers=()),
     RetryTasks(numbers=(1, 2)),
     DiscardTasks(chosen=TaskFilter(dead_letters=True)),
-    CancelTasks(chosen=TaskFilter(states=frozenset({TaskState.PENDING}), batch=1, tag="t", worker=2, text="x")),
+    CancelTasks(
+        chosen=TaskFilter(states=frozenset({TaskState.PENDING}), batch=1, tag="t", worker=2, text="x")
+    ),
 ]
 
 BAD: list[tuple[Command, str]] = [
@@ -88,7 +90,10 @@ BAD: list[tuple[Command, str]] = [
     (works(Work()), "command"),
     (works(Work(command="a", argv=("a",))), "command"),
     *[(works(Work(command=value)), "command") for value in ["", "  \n", "x" * 32_769, *NOT_TEXT, *BAD_TEXT]],  # type: ignore[arg-type]
-    *[(works(Work(argv=value)), "argv") for value in [(), ("",), ("", "x"), "true", 5, ["true"], (1,), (None,)]],  # type: ignore[arg-type]
+    *[
+        (works(Work(argv=value)), "argv")
+        for value in [(), ("",), ("", "x"), "true", 5, ["true"], (1,), (None,)]
+    ],  # type: ignore[arg-type]
     *[(works(Work(argv=("x", value))), "argv") for value in ["y" * 32_768, *BAD_TEXT, *NOT_TEXT]],  # type: ignore[arg-type]
     (works(*[Work(command="x")] * 100_001), "command"),
     # count
@@ -108,9 +113,15 @@ BAD: list[tuple[Command, str]] = [
     *[(options(cwd=value), "cwd") for value in ["", "x" * 4_097, *NOT_TEXT, *BAD_TEXT]],
     *[(options(tags=value), "tags") for value in [None, "tag", ["a"], tuple("x" * 21), ("",), ("x" * 65,)]],
     *[(options(tags=("ok", value)), "tags") for value in [None, *NOT_TEXT, *BAD_TEXT]],
-    *[(options(env=value), "env") for value in [None, {}, "A=1", [("A", "1")], (("A",),), ("AB",), (("A", "1", "2"),)]],
+    *[
+        (options(env=value), "env")
+        for value in [None, {}, "A=1", [("A", "1")], (("A",),), ("AB",), (("A", "1", "2"),)]
+    ],
     *[(options(env=(("A", value),)), "env") for value in [None, "x" * 32_769, *NOT_TEXT, *BAD_TEXT]],
-    *[(options(env=((value, "v"),)), "env") for value in [None, "", "A=B", "x" * 1_025, *NOT_TEXT, *BAD_TEXT]],
+    *[
+        (options(env=((value, "v"),)), "env")
+        for value in [None, "", "A=B", "x" * 1_025, *NOT_TEXT, *BAD_TEXT]
+    ],
     (options(env=tuple((f"N{n}", "v") for n in range(65))), "env"),
     (options(env=(("A", "ü" * 16_384),)), "env"),
     *[(options(lossless_output=value), "lossless_output") for value in (None, 0, 1, "yes")],
@@ -128,7 +139,10 @@ BAD: list[tuple[Command, str]] = [
         for value in (5, "1", [1], {1}, (0,), (-1,), ("1",), (1.0,), (True,), (None,), (2**63,), (HUGE,))
     ],
     *[(DiscardTasks(chosen=value), "tasks") for value in ({}, "failed", 5)],
-    *[(CancelTasks(chosen=TaskFilter(states=value)), "states") for value in (None, {"nonsense"}, "failed", 5)],  # type: ignore[arg-type]
+    *[
+        (CancelTasks(chosen=TaskFilter(states=value)), "states")
+        for value in (None, {"nonsense"}, "failed", 5)
+    ],  # type: ignore[arg-type]
     *[(CancelTasks(chosen=TaskFilter(batch=value)), "batch") for value in (0, -1, 2**63, "1", True, 1.0)],  # type: ignore[arg-type]
     *[(CancelTasks(chosen=TaskFilter(worker=value)), "worker") for value in (0, -1, 2**63, "1", True)],  # type: ignore[arg-type]
     *[(CancelTasks(chosen=TaskFilter(tag=value)), "tag") for value in ("", "x" * 65, *NOT_TEXT, *BAD_TEXT)],
@@ -193,7 +207,9 @@ ANYTHING = st.recursive(
 
 def some(kind: Any, *fields: str) -> st.SearchStrategy[Any]:
     """Objects of a kind of which some fields hold anything."""
-    return st.fixed_dictionaries({}, optional=dict.fromkeys(fields, ANYTHING)).map(lambda given: kind(**given))
+    return st.fixed_dictionaries({}, optional=dict.fromkeys(fields, ANYTHING)).map(
+        lambda given: kind(**given)
+    )
 
 
 WORKS = some(Work, "command", "argv")

@@ -98,13 +98,13 @@ class Worker:
         session: its current session; None while it is not connected.
         silent_since_s: when it was last heard, on the monotonic clock.
         progressed_s: when it last started or finished a task, or got one while it had none.
-        doom: why its end was ordered; None while nobody wants it to end.
+        ended: why it has ended or shall end; empty while nobody wants it to.
         killing: a SIGKILL was instructed.
         adopted: it was there before this engine was, and has not connected to it yet.
     """
 
     __slots__ = (
-        "adopted", "boot_id", "completed", "doom", "ended", "failed", "handle", "id",
+        "adopted", "boot_id", "completed", "ended", "failed", "handle", "id",
         "killing", "name", "number", "offline_us", "online_us", "progressed_s", "runtime", "session",
         "silent_since_s", "slots", "started_us", "state", "tasks",
     )  # fmt: skip
@@ -118,7 +118,6 @@ class Worker:
         self.session: int | None = None
         self.silent_since_s = now_s
         self.progressed_s = now_s
-        self.doom: str | None = None
         self.killing = False
         self.adopted = adopted
 
@@ -135,4 +134,4 @@ class Worker:
     @property
     def counts(self) -> bool:
         """Part of the fleet as scaling sees it: not on its way out."""
-        return self.doom is None and self.state is not WorkerState.DRAINING
+        return not self.ended and self.state is not WorkerState.DRAINING

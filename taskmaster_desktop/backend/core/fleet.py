@@ -55,7 +55,8 @@ def kill(state: State, request: OrderKill) -> None:
     worker = _find(state, request.worker)
     if worker.counts and not state.self_heal:
         state.target = max(0, state.target - 1)
-    worker.doom = "it was killed by order"
+    worker.ended = "it was killed by order"
+    state.put_worker(worker)
     state.log(Level.WARNING, "kill", f"{worker.name} is being killed by order.", worker=worker.number)
     sessions.order_kill(state, worker)
 
@@ -77,7 +78,7 @@ def _find(state: State, number: int) -> Worker:
 
 
 def _drain(state: State, worker: Worker, why: str) -> None:
-    worker.doom = worker.doom or why
+    worker.ended = worker.ended or why
     state.step_worker(worker, WorkerStep.DRAIN)
     state.log(
         Level.INFO,

@@ -138,7 +138,7 @@ def _finished(state: State, worker: Worker, told: Report) -> None:
 
 def _draining(state: State, worker: Worker) -> None:
     """Its system told it to stop: it leaves, and by nobody's order here."""
-    worker.doom = worker.doom or "it was told by its system to stop"
+    worker.ended = worker.ended or "it was told by its system to stop"
     state.step_worker(worker, WorkerStep.DRAIN)
     text = f"{worker.name} was told by its system to stop."
     state.log(Level.WARNING, "worker_draining", text, worker=worker.number)
@@ -157,6 +157,8 @@ def check_leases(state: State) -> None:
     """Kill workers that have been silent for too long; where a death cannot be seen, wait it out."""
     now_s = state.now.mono_s
     for worker in list(state.workers.values()):
+        if worker.ended and worker.state is not WorkerState.DRAINING:
+            order_kill(state, worker)  # ordered in an earlier life, which may not have come to it
         silent_s = now_s - worker.silent_since_s
         if not worker.killing and now_s >= lease_end_s(state, worker):
             if worker.online_us is not None:
@@ -189,8 +191,9 @@ def order_kill(state: State, worker: Worker) -> None:
 
 def ended(state: State, worker: Worker, *, reason: str, clean: bool, oom: bool) -> None:
     """Its death is confirmed: what it held goes elsewhere."""
-    blamed = not clean and worker.doom is None and not worker.adopted and not state.shutting_down
-    why = worker.doom or reason
+    blamed = not clean and not worker.ended and not worker.adopted and not state.shutting_down
+    why = worker.ended or reason
+    ordered = bool(worker.ended)
     for task in list(worker.tasks.values()):
         attempts.lose(state, task, reason=f"{worker.name} is gone: {why}", blamed=blamed, oom=oom)
     if worker.session is not None:
@@ -205,9 +208,9 @@ def ended(state: State, worker: Worker, *, reason: str, clean: bool, oom: bool) 
     state.step_worker(worker, WorkerStep.END)
     del state.workers[worker.number]
     del state.worker_ids[worker.id]
-    level = Level.INFO if clean or worker.doom is not None else Level.ERROR
+    level = Level.INFO if clean or ordered else Level.ERROR
     state.log(level, "worker_offline", f"{worker.name} is offline: {why}.", worker=worker.number)
-    if never_online and worker.doom is None and not worker.adopted:
+    if never_online and not ordered and not worker.adopted:
         _count_failed_start(state)
 
 

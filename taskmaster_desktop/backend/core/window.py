@@ -12,6 +12,7 @@ from heapq import heapify, heappop, heappush
 Key = tuple[int, int]
 """(rank, number) for ready tasks, (due_us, number) for delayed ones."""
 
+READS_PER_WINDOW = 4
 NOTHING_READ: Key = (-(2**62), 0)
 
 
@@ -63,11 +64,15 @@ class Window:
         return given_up
 
     def wants_read(self) -> tuple[Key, int] | None:
-        """The position and limit of a read that is due; the caller must carry it out."""
-        if self._boundary is None or self._reading or len(self._heap) > self._capacity // 2:
+        """The position and limit of a read that is due; the caller must carry it out.
+
+        Reads are slices of the window: commits wait for a read, so it must be short.
+        """
+        limit = max(1, self._capacity // READS_PER_WINDOW)
+        if self._boundary is None or self._reading or len(self._heap) > self._capacity - limit:
             return None
         self._reading = True
-        return self._boundary, self._capacity
+        return self._boundary, limit
 
     def fill(self, keys: Sequence[Key], *, complete: bool) -> Sequence[Key]:
         """Take the answer to a read, in order; returns the keys to keep in memory.

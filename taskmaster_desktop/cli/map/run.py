@@ -14,7 +14,7 @@ from pathlib import Path
 from taskmaster_desktop.app import App
 from taskmaster_desktop.backend.api import Submitted
 from taskmaster_desktop.backend.commands import CancelTasks, PauseQueue, SubmitBatch
-from taskmaster_desktop.backend.errors import EnvironmentProblem, UserError
+from taskmaster_desktop.backend.errors import EngineDown, EnvironmentProblem, UserError
 from taskmaster_desktop.backend.events import Event, Logged, OutputArrived, StoreFailed, TasksFinished
 from taskmaster_desktop.backend.model import (
     TERMINAL_STATES,
@@ -165,6 +165,8 @@ class MapRun:
         except OutputClosed:
             self._cancel_rest(None)
             raise
+        if interrupts.wanted and self._tally.unfinished:
+            self._say("cancelling; interrupt again to end at once.")
         self._cancel_rest(printer)
 
     @property
@@ -198,9 +200,7 @@ class MapRun:
                 message = self._inbox.get_nowait()
         except queue.Empty:
             if not self._app.running:
-                raise EnvironmentProblem(
-                    f"The engine has ended: {self._app.fatal}.", fix="Run taskmaster doctor."
-                ) from None
+                raise EngineDown(f"The engine has ended ({self._app.fatal or 'it was told to'}).") from None
 
     @property
     def _bar_moves(self) -> bool:
@@ -242,18 +242,19 @@ class MapRun:
 
     def _cancel_rest(self, printer: Printer | None) -> None:
         """End what runs and let nothing more begin; with a printer, take in what comes of it."""
-        if not self._tally.unfinished or not self._app.running:
-            return
-        self._bar.clear()
-        self._app.api.submit(PauseQueue(paused=True)).result()
-        self._app.api.submit(CancelTasks(chosen=TaskFilter(states=UNFINISHED))).result()
-        deadline_s = self._clock.now().mono_s + CANCEL_LIMIT_S
-        while printer is not None and self._tally.unfinished and self._clock.now().mono_s < deadline_s:
-            if not self._app.running:
-                return
-            self._next(printer)
         if not self._tally.unfinished:
-            self._app.api.submit(PauseQueue(paused=False)).result()
+            return
+        api = self._app.api
+        try:
+            api.submit(PauseQueue(paused=True)).result()
+            api.submit(CancelTasks(chosen=TaskFilter(states=UNFINISHED))).result()
+            deadline_s = self._clock.now().mono_s + CANCEL_LIMIT_S
+            while printer is not None and self._tally.unfinished and self._clock.now().mono_s < deadline_s:
+                self._next(printer)
+            if not self._tally.unfinished:
+                api.submit(PauseQueue(paused=False)).result()
+        except EngineDown:
+            return  # a second interrupt: everything is being killed
 
     # === the end
     def _verdict(self, feed: Feed, interrupts: Interrupts) -> int:

@@ -69,7 +69,6 @@ def test_a_closed_pipe_is_told_apart() -> None:
     [
         (UserError("count is wrong.", field="count"), 2, "count is wrong."),
         (EnvironmentProblem("The disk is full.", fix="Free some."), 3, "The disk is full. Free some."),
-        (KeyboardInterrupt(), 130, "interrupted."),
     ],
 )
 def test_errors_are_one_sentence_and_a_code(error: BaseException, code: int, sentence: str) -> None:
@@ -85,7 +84,6 @@ def test_errors_are_told_to_machines_too() -> None:
     assert json.loads(out.text) == {"error": "No.", "exit_code": 2}
 
 
-@pytest.mark.expects_logs
 def test_a_bug_is_one_sentence_and_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("taskmaster_desktop.cli.failures.default_log_dir", lambda: tmp_path / "log")
     err = Terminal()

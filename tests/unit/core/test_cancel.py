@@ -184,5 +184,3 @@ def test_a_cancel_that_nobody_asked_for_is_not_the_tasks_fault(coordinator: Coor
     peer.finish(peer.assigned[0], Outcome.CANCELLED)
     row = coordinator.row(number)
     assert (row.state, row.failures, row.deaths, row.attempt) == (TaskState.ASSIGNED, 0, 0, 2)
-
-

@@ -22,7 +22,9 @@ Arrow = tuple[str, str, str | None]
 
 
 def diagrams() -> list[set[Arrow]]:
-    blocks = re.findall(r"```mermaid\nstateDiagram-v2\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    blocks = re.findall(
+        r"```mermaid\nstateDiagram-v2\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL
+    )
     return [{_arrow(line) for line in block.strip().splitlines()} for block in blocks]
 
 
@@ -71,4 +73,6 @@ def test_every_state_and_step_is_used() -> None:
 
 
 def test_only_a_dead_letter_ever_leaves_a_terminal_state() -> None:
-    assert [key for key in TASK_TRANSITIONS if key[0] in TERMINAL_STATES] == [(TaskState.FAILED, TaskStep.REVIVE)]
+    assert [key for key in TASK_TRANSITIONS if key[0] in TERMINAL_STATES] == [
+        (TaskState.FAILED, TaskStep.REVIVE)
+    ]

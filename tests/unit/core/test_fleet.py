@@ -78,7 +78,9 @@ def test_scale_down_takes_idle_workers_first_then_the_newest(coordinator: Coordi
     peers = coordinator.fleet(4)
     coordinator.submit(2)
     coordinator.scale(1)
-    leaving = [peer.number for peer in peers if peer.coordinator.worker(peer.number).state is WorkerState.DRAINING]
+    leaving = [
+        peer.number for peer in peers if peer.coordinator.worker(peer.number).state is WorkerState.DRAINING
+    ]
     assert leaving == [2, 3, 4]
     assert all(peer.told.drain for peer in peers[1:])
     assert not peers[0].told.drain

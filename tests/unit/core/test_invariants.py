@@ -38,7 +38,9 @@ Parts = tuple[Coordinator, State, Task, Worker]
 
 @pytest.mark.parametrize("before", TaskState)
 @pytest.mark.parametrize("step", TaskStep)
-def test_every_step_that_is_not_in_the_table_is_refused(parts: Parts, before: TaskState, step: TaskStep) -> None:
+def test_every_step_that_is_not_in_the_table_is_refused(
+    parts: Parts, before: TaskState, step: TaskStep
+) -> None:
     _, state, task, _ = parts
     task.state = before
     if (before, step) in TASK_TRANSITIONS:

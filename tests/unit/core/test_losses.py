@@ -162,7 +162,9 @@ def test_a_command_killed_for_want_of_memory_is_a_failure_of_its_own(coordinator
 
 
 # === leases
-def test_a_silent_worker_is_killed_and_its_tasks_wait_for_its_confirmed_death(coordinator: Coordinator) -> None:
+def test_a_silent_worker_is_killed_and_its_tasks_wait_for_its_confirmed_death(
+    coordinator: Coordinator,
+) -> None:
     peer, number = running_task(coordinator)
     coordinator.advance(9.9)
     assert not coordinator.kills

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskmaster_desktop.backend.core.stimuli import SetSelfHeal, WorkerEnded
+from taskmaster_desktop.backend.core.stimuli import OrderKill, SetSelfHeal, StopWorker, WorkerEnded
 from taskmaster_desktop.backend.model import Outcome, TaskState
 from tests.helpers.sim_coordinator import Coordinator, Peer, open_attempt
 
@@ -173,3 +173,33 @@ def test_many_lives_in_a_row(coordinator: Coordinator) -> None:
         peer.connect(open_attempt(ref, started=True))
     peer.finish(ref)
     assert coordinator.state(number) is TaskState.COMPLETED
+
+
+def test_an_order_to_kill_is_carried_out_by_the_next_life_and_not_blamed(coordinator: Coordinator) -> None:
+    """The order was durable, the signal may have gone down with the engine; or it comes late."""
+    (first, _), numbers = everything(coordinator)
+    ref = first.coordinator_ref(numbers["running"])
+    coordinator.feed(OrderKill(worker=first.number))
+    assert coordinator.kills == [first.number]
+    coordinator.restart()
+    assert coordinator.kills == [first.number] * 2
+    first.connect(open_attempt(ref, started=True))
+    assert not first.assigned
+    coordinator.end(first)
+    assert coordinator.row(numbers["running"]).deaths == 0
+    assert coordinator.worker(first.number).ended == "it was killed by order"
+
+
+def test_a_worker_that_was_leaving_goes_on_leaving_and_its_death_is_not_blamed(
+    coordinator: Coordinator,
+) -> None:
+    (first, _), numbers = everything(coordinator)
+    ref = first.coordinator_ref(numbers["running"])
+    coordinator.feed(StopWorker(worker=first.number))
+    coordinator.restart()
+    first.connect(open_attempt(ref, started=True))
+    assert first.told.drain
+    assert not coordinator.kills
+    coordinator.end(first)
+    assert coordinator.row(numbers["running"]).deaths == 0
+    assert coordinator.launches == [1, 2]

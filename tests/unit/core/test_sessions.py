@@ -6,7 +6,13 @@ import pytest
 
 from taskmaster_desktop.backend.core.instructions import AttemptRef
 from taskmaster_desktop.backend.core.sessions import Refusal
-from taskmaster_desktop.backend.core.stimuli import Finished, OpenAttempt, Report, SessionClosed, SessionOpened
+from taskmaster_desktop.backend.core.stimuli import (
+    Finished,
+    OpenAttempt,
+    Report,
+    SessionClosed,
+    SessionOpened,
+)
 from taskmaster_desktop.backend.model import Outcome, TaskState, WorkerState
 from tests.helpers import builders
 from tests.helpers.sim_coordinator import Coordinator, Peer, open_attempt
@@ -158,7 +164,9 @@ def test_an_acknowledgement_lost_on_the_way_is_given_again(coordinator: Coordina
 
 def test_attempts_that_are_not_its_own_are_cancelled(coordinator: Coordinator) -> None:
     (peer,) = coordinator.fleet(1)
-    peer.connect(OpenAttempt(77, True, False, 0), OpenAttempt(78, False, False, 0), OpenAttempt(79, True, True, 0))
+    peer.connect(
+        OpenAttempt(77, True, False, 0), OpenAttempt(78, False, False, 0), OpenAttempt(79, True, True, 0)
+    )
     assert [ref.fence for ref in peer.told.cancel] == [77, 78]
 
 

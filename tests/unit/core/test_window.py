@@ -7,9 +7,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from taskmaster_desktop.backend.core.window import Key, Window
+from taskmaster_desktop.backend.core.window import READS_PER_WINDOW, Key, Window
 
 CAPACITY = 4
+SLICE = CAPACITY // READS_PER_WINDOW
 
 
 def filled(*keys: Key, capacity: int = CAPACITY) -> Window:
@@ -48,7 +49,7 @@ def test_a_full_window_leaves_the_rest_to_the_store() -> None:
     assert window.wants_read() is None
     window.pop()
     window.pop()
-    assert window.wants_read() == ((0, 4), CAPACITY)
+    assert window.wants_read() == ((0, 4), SLICE)
 
 
 def test_urgent_keys_push_in_and_late_ones_are_given_up() -> None:
@@ -57,7 +58,7 @@ def test_urgent_keys_push_in_and_late_ones_are_given_up() -> None:
     assert list(window.trim()) == [(-1, 9), (0, 1), (0, 2), (0, 3), (0, 4)]
     assert len(window) == CAPACITY
     assert drained(window) == [(-1, 5), (-1, 6), (-1, 7), (-1, 8)]
-    assert window.wants_read() == ((-1, 8), CAPACITY)
+    assert window.wants_read() == ((-1, 8), SLICE)
 
 
 def test_trim_leaves_a_window_of_usual_size_alone() -> None:
@@ -72,7 +73,7 @@ def test_what_came_during_a_read_bounds_its_answer() -> None:
     window.wants_read()
     assert window.admit((0, 3)) is False
     assert window.fill([(0, 1), (0, 5)], complete=True) == [(0, 1)]
-    assert window.wants_read() == ((0, 1), CAPACITY)
+    assert window.wants_read() == ((0, 1), SLICE)
 
 
 def test_an_answer_of_which_nothing_can_be_used_is_asked_again() -> None:
@@ -94,7 +95,7 @@ def test_what_is_given_up_during_a_read_bounds_its_answer() -> None:
     assert list(window.trim()) == [(-1, 4), (-1, 5), (-1, 6), (0, 12), (0, 13)]
     assert window.fill([(0, 20)], complete=True) == []
     assert drained(window) == [(-1, 0), (-1, 1), (-1, 2), (-1, 3)]
-    assert window.wants_read() == ((-1, 3), CAPACITY)
+    assert window.wants_read() == ((-1, 3), SLICE)
 
 
 @pytest.mark.parametrize("capacity", [1, 2, 3])

@@ -1,0 +1,287 @@
+"""Bugs to be planted: each is a classic of task queues, put in by monkeypatching, and the simulation must find it.
+
+A plant that breaks nothing within the seeds means that the simulation is blind on that eye.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from taskmaster_desktop.backend.core import attempts, placement, sessions
+from taskmaster_desktop.backend.core.entities import Task, Worker
+from taskmaster_desktop.backend.core.state import Instructions, State
+from taskmaster_desktop.backend.core.stimuli import Report, SessionOpened
+from taskmaster_desktop.backend.core.window import Key, Window
+from taskmaster_desktop.backend.group import Group
+from taskmaster_desktop.backend.model import AttemptRecord, TaskState
+from tests.helpers.sim_agent import Run, SimAgent
+from tests.helpers.sim_engine import SimEngine
+from tests.helpers.sim_runtime import SimRuntime
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+PLANTS: dict[str, Plant] = {}
+
+
+def plant(bug: Plant) -> Plant:
+    PLANTS[bug.__name__.replace("_", " ")] = bug
+    return bug
+
+
+# === fences and results
+@plant
+def fence_check_removed(patch: pytest.MonkeyPatch) -> None:
+    """A result counts for whatever attempt its task is in."""
+
+    def finished(state: State, worker: Worker, told: Report) -> None:
+        for result in told.finished:
+            task = state.tasks.get(result.task)
+            if task is not None and task.worker is not None:
+                attempts.finish(state, task, task.worker, result)
+            state.sends(told.session).result_acks.append(result.fence)
+
+    patch.setattr(sessions, "_finished", finished)
+
+
+@plant
+def fences_start_again_with_each_life(patch: pytest.MonkeyPatch) -> None:
+    def next_fence(self: State) -> int:
+        self._fences += 1
+        return self._fences
+
+    patch.setattr(State, "next_fence", next_fence)
+
+
+@plant
+def resend_not_idempotent(patch: pytest.MonkeyPatch) -> None:
+    """A result that comes again is written again."""
+    original = sessions._finished
+
+    def finished(state: State, worker: Worker, told: Report) -> None:
+        for result in told.finished:
+            if result.fence not in worker.tasks:
+                state.out.changes.attempts.append(
+                    AttemptRecord(
+                        result.task, 1, result.fence, worker.number, result.at_us, None, result.at_us,
+                        result.duration_us, result.outcome, result.exit_code, result.reason, 0,
+                    )
+                )  # fmt: skip
+        original(state, worker, told)
+
+    patch.setattr(sessions, "_finished", finished)
+
+
+# === before the commit
+def _send_at_once(patch: pytest.MonkeyPatch, *fields: str) -> None:
+    original = SimEngine._take
+
+    def take(self: SimEngine, instructions: Instructions) -> None:
+        for session, sends in list(instructions.sends.items()):
+            early = replace(sends, **{f: [] for f in ("assign", "recall", "cancel", "result_acks") if f not in fields})
+            for name in fields:
+                setattr(sends, name, [])
+            wire = self.wires.get(session)
+            if wire is not None and session not in self.admitting:
+                wire.down.send(early)
+        original(self, instructions)
+
+    patch.setattr(SimEngine, "_take", take)
+
+
+@plant
+def result_acknowledged_before_the_commit(patch: pytest.MonkeyPatch) -> None:
+    _send_at_once(patch, "result_acks")
+
+
+@plant
+def assignment_sent_before_the_commit(patch: pytest.MonkeyPatch) -> None:
+    _send_at_once(patch, "assign")
+
+
+@plant
+def effects_of_a_failed_commit(patch: pytest.MonkeyPatch) -> None:
+    """The commit failed, and all goes on as if it had not."""
+
+    def fail(self: SimEngine, group: Group) -> None:
+        self._carry_out(group, [], [])
+
+    patch.setattr(SimEngine, "_fail", fail)
+
+
+# === deaths and recalls
+@plant
+def reaper_does_not_wait_for_the_death(patch: pytest.MonkeyPatch) -> None:
+    """At the end of a lease the tasks go elsewhere at once."""
+
+    def check_leases(state: State) -> None:
+        for worker in list(state.workers.values()):
+            if state.now.mono_s >= sessions.lease_end_s(state, worker):
+                sessions.order_kill(state, worker)
+                sessions.ended(state, worker, reason="silent", clean=False, oom=False)
+
+    patch.setattr(sessions, "check_leases", check_leases)
+
+
+@plant
+def recall_not_confirmed(patch: pytest.MonkeyPatch) -> None:
+    """A task goes elsewhere as soon as it is asked back."""
+    original = attempts.recall
+
+    def recall(state: State, worker: Worker) -> None:
+        original(state, worker)
+        for task in list(worker.tasks.values()):
+            if task.recalling:
+                attempts.give_back(state, task, reason="asked back")
+
+    patch.setattr(attempts, "recall", recall)
+
+
+@plant
+def disconnected_is_dead(patch: pytest.MonkeyPatch) -> None:
+    """What a worker held is given away when its connection ends."""
+    original = sessions.opened
+
+    def opened(state: State, hello: SessionOpened) -> None:
+        worker = state.worker_ids.get(hello.worker_id)
+        if worker is not None:
+            for task in list(worker.tasks.values()):
+                attempts.lose(state, task, reason="it was away", blamed=False)
+        original(state, hello)
+
+    patch.setitem(_handlers(), SessionOpened, opened)
+
+
+def _handlers() -> dict[type, Any]:
+    from taskmaster_desktop.backend.core import machine
+
+    return machine._HANDLERS
+
+
+@plant
+def death_confirmed_while_commands_run(patch: pytest.MonkeyPatch) -> None:
+    """The runtime looks at the agent alone and not at what it started."""
+
+    def die(self: SimRuntime, agent: SimAgent, end: Any, *, at_once: bool) -> None:
+        agent.alive = False
+        self.judge.unordered.update(agent.running.keys() | agent.results.keys())
+        if agent.wire is not None:
+            agent.wire.closed_by_agent()
+        for run in agent.running.values():
+            self.world.after(1.0, self._reap, agent, run)
+        self.world.after(0.01, self._confirm, agent, end)
+
+    patch.setattr(SimRuntime, "_die", die)
+
+
+@plant
+def time_alone_counted_from_anything_heard(patch: pytest.MonkeyPatch) -> None:
+    """A delayed message makes an agent outlive what its engine allows it; matters where deaths are not seen."""
+    original = SimAgent._received
+
+    def received(self: SimAgent, wire: Any, message: Any) -> None:
+        if wire is self.wire:
+            self._heard(self.world.now_s)
+        original(self, wire, message)
+
+    patch.setattr(SimAgent, "_received", received)
+
+
+# === blame and charge
+def _after_lose(patch: pytest.MonkeyPatch, change: Callable[[State, Task, bool], None]) -> None:
+    original = attempts.lose
+
+    def lose(state: State, task: Task, *, reason: str, blamed: bool, oom: bool = False) -> None:
+        started = task.state is TaskState.RUNNING
+        original(state, task, reason=reason, blamed=blamed, oom=oom)
+        change(state, task, started)
+        state.touch(task)
+
+    patch.setattr(attempts, "lose", lose)
+
+
+@plant
+def lost_charged_to_the_retries(patch: pytest.MonkeyPatch) -> None:
+    def charge(state: State, task: Task, started: bool) -> None:
+        task.failures += started
+
+    _after_lose(patch, charge)
+
+
+@plant
+def unstarted_tasks_blamed(patch: pytest.MonkeyPatch) -> None:
+    def blame(state: State, task: Task, started: bool) -> None:
+        task.deaths += not started
+
+    _after_lose(patch, blame)
+
+
+@plant
+def ordered_deaths_blamed(patch: pytest.MonkeyPatch) -> None:
+    original = attempts.lose
+
+    def lose(state: State, task: Task, *, reason: str, blamed: bool, oom: bool = False) -> None:
+        original(state, task, reason=reason, blamed=True, oom=oom)
+
+    patch.setattr(attempts, "lose", lose)
+
+
+# === the queue
+@plant
+def window_forgets_what_came_during_a_read(patch: pytest.MonkeyPatch) -> None:
+    original = Window.fill
+
+    def fill(self: Window, keys: Sequence[Key], *, complete: bool) -> Sequence[Key]:
+        self._missed = None
+        return original(self, keys, complete=complete)
+
+    patch.setattr(Window, "fill", fill)
+
+
+@plant
+def window_boundary_one_too_far(patch: pytest.MonkeyPatch) -> None:
+    """After it gave up its end, the window believes that it holds the first of what it gave up."""
+    original = Window.trim
+
+    def trim(self: Window) -> Sequence[Key]:
+        given_up = original(self)
+        if given_up:
+            self._boundary = given_up[0]
+        return given_up
+
+    patch.setattr(Window, "trim", trim)
+
+
+@plant
+def tasks_leave_memory_during_a_read(patch: pytest.MonkeyPatch) -> None:
+    """An older row then wins over what happened meanwhile."""
+    patch.setattr(State, "read_begins", lambda self: None)
+    patch.setattr(State, "read_ended", lambda self: None)
+
+
+@plant
+def delay_a_little_early(patch: pytest.MonkeyPatch) -> None:
+    original = placement.promote_due
+
+    def promote_due(state: State) -> None:
+        now = state.now
+        state.now = now._replace(wall_us=now.wall_us + 20_000)
+        original(state)
+        state.now = now
+
+    patch.setattr(placement, "promote_due", promote_due)
+
+
+@plant
+def start_executed_twice_after_a_reconnect(patch: pytest.MonkeyPatch) -> None:
+    """The agent launches again what its hello called started."""
+    original = SimAgent._launch
+
+    def launch(self: SimAgent, run: Run) -> None:
+        if run.launched_s is not None and self.judge.executions[run.assignment.ref.fence].end_s is None:
+            self.judge.begins(run.assignment.ref.task, run.assignment.ref.fence, self.id)
+        original(self, run)
+
+    patch.setattr(SimAgent, "_launch", launch)
