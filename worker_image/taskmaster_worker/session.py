@@ -269,6 +269,8 @@ class Session:
             await stream.write(message)
             for call in on_written:
                 call()
+            if self._table.draining:
+                outbox.wake.set()  # this may have been the last word
 
     def _beat(self, due: float) -> None:
         """One heartbeat; it comes from the loop itself, so it shows that the loop runs."""

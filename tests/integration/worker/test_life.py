@@ -94,6 +94,15 @@ async def test_sigterm_drains(rig: Rig, tmp_path: Path) -> None:
     assert list((rig.folder / "work").iterdir()) == []
 
 
+async def test_an_idle_worker_needs_no_further_word_to_leave(rig: Rig) -> None:
+    rig.engine.welcome.heartbeat_interval_ms = 60_000
+    rig.engine.answer_heartbeats = False  # no message of the engine wakes it
+    agent = await rig.agent()
+    agent.signal(signal.SIGTERM)
+    assert await agent.exit_code() == 0
+    assert rig.engine.draining
+
+
 async def test_a_drain_from_the_engine(rig: Rig) -> None:
     agent = await rig.agent()
     running, waiting = rig.engine.assign("sleep 0.2"), rig.engine.assign("noop")
