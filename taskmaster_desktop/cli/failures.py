@@ -11,7 +11,7 @@ from pathlib import Path
 from taskmaster_desktop.backend.clock import SystemClock
 from taskmaster_desktop.backend.errors import EnvironmentProblem, UserError
 from taskmaster_desktop.cli import exit_codes
-from taskmaster_desktop.cli.output import Output, OutputClosed
+from taskmaster_desktop.cli.output import Output, OutputBroken, OutputClosed
 from taskmaster_desktop.logs import TailHandler
 from taskmaster_desktop.paths import default_log_dir
 
@@ -21,6 +21,10 @@ def report_failure(error: BaseException, output: Output) -> int:
     if isinstance(error, OutputClosed):
         output.silence()
         return exit_codes.OK
+    if isinstance(error, OutputBroken):
+        output.silence()
+        output.problem(str(error))
+        return exit_codes.NO_ENGINE
     if isinstance(error, UserError):
         return _told(output, error, exit_codes.WRONG_USAGE)
     if isinstance(error, EnvironmentProblem):

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks for a clean end, the second for the end at once.
+"""Ctrl-C, SIGTERM and a hang-up: the first asks for a clean end, the second for the end at once.
 
 Handlers run on the main thread between two of its instructions, so they only set flags, wake who waits and
 call what is safe there. Nothing raises KeyboardInterrupt: clean-up is never cut in two.
@@ -34,7 +34,7 @@ class Interrupts:
     ) -> Iterator[None]:
         """Listen meanwhile. Both are called in the signal handler and must not block."""
         self._on_first, self._on_second = on_first or _nothing, on_second
-        before = {number: signal.signal(number, self._arrived) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self._arrived) for number in _listened_to()}
         try:
             yield
         finally:
@@ -60,6 +60,14 @@ class Interrupts:
             last.daemon = True
             last.start()
             self._on_second()
+
+
+def _listened_to() -> list[signal.Signals]:
+    """A hang-up ends us too, unless we were told to outlive it (nohup)."""
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return numbers
 
 
 def _nothing() -> None:

@@ -7,17 +7,30 @@ reader that goes away (`| head`) raises `OutputClosed` at the next write, which 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sys
 from collections.abc import Callable
 from typing import TextIO
 
+from taskmaster_desktop.backend.errors import EnvironmentProblem
+
 PREFIX = "taskmaster: "
 
 
 class OutputClosed(Exception):
     """Nobody reads standard output any more."""
+
+
+class OutputBroken(EnvironmentProblem):
+    """What was printed could not be written."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(
+            f"The output cannot be written ({error.strerror or error}).",
+            fix="Free some space where it goes, or send it elsewhere.",
+        )
 
 
 class Output:
@@ -31,8 +44,8 @@ class Output:
     ) -> None:
         self.as_json = as_json
         self.before_text: Callable[[], None] | None = None  # clears a progress line out of the way
-        self._stdout = stdout or sys.stdout
-        self._stderr = stderr or sys.stderr
+        self._stdout = stdout or _open(sys.stdout)
+        self._stderr = stderr or _open(sys.stderr)
 
     # === standard output
     def result(self, text: str) -> None:
@@ -61,10 +74,10 @@ class Output:
         self.note(f"{PREFIX}{sentence}")
 
     def note_data(self, data: bytes) -> None:
-        """Bytes of a command's standard error, as they are. A closed standard error hurts nobody."""
+        """Bytes of a command's standard error, as they are. A standard error that cannot be written hurts nobody."""
         if self.before_text is not None:
             self.before_text()
-        with contextlib.suppress(OutputClosed):
+        with contextlib.suppress(OutputClosed, OutputBroken):
             self._write(self._stderr, data)
 
     # === the terminal
@@ -91,8 +104,12 @@ class Output:
             stream.flush()
             stream.buffer.write(data)
             stream.buffer.flush()
-        except (BrokenPipeError, ValueError) as error:  # ValueError: closed on our side
+        except ValueError as error:  # closed on our side
             raise OutputClosed from error
+        except OSError as error:
+            if error.errno in (errno.EPIPE, errno.EIO):  # EIO: the terminal is gone
+                raise OutputClosed from error
+            raise OutputBroken(error) from error
 
     def silence(self) -> None:
         """After `OutputClosed`: keep the interpreter from complaining when it flushes at its end."""
@@ -100,6 +117,11 @@ class Output:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, self._stdout.fileno())
             os.close(null)
+
+
+def _open(stream: TextIO | None) -> TextIO:
+    """The process's own stream, or nowhere if it was started without one."""
+    return stream if stream is not None else open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123
 
 
 def _is_terminal(stream: TextIO) -> bool:

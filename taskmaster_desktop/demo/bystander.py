@@ -1,6 +1,6 @@
 """A stranger beside the demo: a process in a session of its own and files, which must be left alone.
 
-The process even carries a worker's mark, but of nobody we know. Main thread.
+The process even carries the mark of one of our workers. Main thread.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import subprocess
 from pathlib import Path
 
-MARK = "TASKMASTER_WORKER_ID"
+MARK = "TASKMASTER_WORKER"
 
 
 class Bystander:
@@ -33,7 +33,7 @@ class Bystander:
         self._process = subprocess.Popen(
             ["sleep", "3600"],
             start_new_session=True,
-            env={**os.environ, MARK: "somebody-else"},
+            env={**os.environ, MARK: "worker-1"},
             cwd=self._folder,
         )
 

@@ -15,7 +15,7 @@ from contextlib import closing
 from pathlib import Path
 
 from taskmaster_desktop.app import App, RuntimeChoice
-from taskmaster_desktop.backend.errors import UserError
+from taskmaster_desktop.backend.errors import EnvironmentProblem, UserError
 from taskmaster_desktop.backend.ports import Clock, WorkerDoor
 from taskmaster_desktop.backend.store.opening import DATABASE
 from taskmaster_desktop.demo.bystander import Bystander, still_running
@@ -103,6 +103,10 @@ class Performance:
             ).play()
         self.app.stop(grace_s=END_GRACE_S)
         unsubscribe()
+        if not moments.reached:
+            raise EnvironmentProblem(
+                f"The demo could not begin: {moments.problem}.", fix="Run taskmaster doctor to see why."
+            )
         return stage, moments
 
     def _gather(self, stage: Stage, moments: Moments, before: dict[str, str]) -> Evidence:

@@ -13,7 +13,7 @@ from typing import Any
 from taskmaster_desktop.backend.api import BackendApi, Submitted
 from taskmaster_desktop.backend.commands import Command, SubmitBatch, Work
 from taskmaster_desktop.backend.errors import TaskMasterError
-from taskmaster_desktop.backend.events import Event, TasksFinished
+from taskmaster_desktop.backend.events import Event, Logged, TasksFinished
 from taskmaster_desktop.backend.model import (
     TaskFilter,
     TaskOptions,
@@ -28,6 +28,7 @@ from taskmaster_desktop.demo.report import Mark
 LOOK_EVERY_S = 0.05
 DRAW_EVERY_S = 0.2
 REPLY_LIMIT_S = 30.0
+HOPELESS_STARTS = 3
 RUNNING = TaskFilter(states=frozenset({TaskState.RUNNING}))
 
 
@@ -65,11 +66,17 @@ class Stage:
         self._wanted_out = wanted_out
         self._options = TaskOptions(env=job_env)
         self._bell = threading.Event()
+        self._ever_online = False  # written by the engine's thread, as is the next
+        self._lost_starts: list[str] = []
 
     def listen(self, event: Event) -> None:
         """For `BackendApi.subscribe`."""
         if isinstance(event, TasksFinished):
             self.heard_finished.update(task.number for task in event.tasks)
+        elif isinstance(event, Logged) and event.line.kind == "worker_online":
+            self._ever_online = True
+        elif isinstance(event, Logged) and event.line.kind == "worker_offline" and not self._ever_online:
+            self._lost_starts.append(event.line.message)
         self._bell.set()
 
     # === doing
@@ -102,6 +109,8 @@ class Stage:
         while not condition():
             if self._wanted_out():
                 raise Interrupted("interrupted")
+            if len(self._lost_starts) >= HOPELESS_STARTS and not self._ever_online:
+                raise NotReached(f"workers do not start ({self._lost_starts[-1].rstrip('.')})")
             now_s = self.clock.now().mono_s
             if now_s > deadline_s:
                 raise NotReached(f"{what} was not reached within {limit_s:g} s")

@@ -38,9 +38,9 @@ def _steps(report: DemoReport) -> Table:
     table = Table(title="The seven steps", title_justify="left", title_style="bold", expand=True)
     table.add_column("", width=2)
     table.add_column("Step", ratio=6)
-    table.add_column("Measured", justify="right", ratio=2)
-    table.add_column("Promised", justify="right", ratio=2)
-    table.add_column("Ideal", justify="right", ratio=2)
+    table.add_column("Measured", justify="right", no_wrap=True)
+    table.add_column("Promised", justify="right", no_wrap=True)
+    table.add_column("Ideal", justify="right", no_wrap=True)
     for step in report.steps:
         body = Text(step.name, style="bold")
         body.append(f"\n{step.what}", style="not bold")
@@ -57,7 +57,7 @@ def _steps(report: DemoReport) -> Table:
 def _efficiency(report: DemoReport) -> Table:
     table = Table(title="Efficiency", title_justify="left", title_style="bold", expand=True)
     for name in ("Workers", "Tasks", "Efficiency", "Makespan", "Ideal makespan", "Throughput", "Ideal"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=len(name) < 12)
     for workers, phase in sorted(report.phases.items()):
         if phase.durations:
             table.add_row(

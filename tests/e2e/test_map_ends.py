@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -100,6 +102,27 @@ def test_a_reader_that_leaves_ends_it_cleanly(program: Program) -> None:
     assert process.stderr is not None
     assert process.stderr.read() == b""
     process.stderr.close()
+
+
+def test_a_full_disk_behind_standard_output_is_said(program: Program) -> None:
+    words = [sys.executable, "-m", "taskmaster_desktop", "map", "echo {}", "a", "b"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            words, cwd=program.work, env=program.environment, stdin=subprocess.DEVNULL, stdout=full,
+            stderr=subprocess.PIPE, timeout=LIMIT_S, check=False,
+        )  # fmt: skip
+    assert done.returncode == 3
+    assert done.stderr.decode().startswith(
+        "taskmaster: The output cannot be written (No space left on device)."
+    )
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_a_hang_up_ends_it(program: Program) -> None:
+    process = program.start("map", "/bin/sleep {}", "324.5")
+    eventually(lambda: program.runs("/bin/sleep 324.5"), timeout_s=LIMIT_S)
+    process.send_signal(signal.SIGHUP)
+    assert program.finish(process, limit_s=15).code == 130
 
 
 def test_ctrl_c_while_standard_input_goes_on(program: Program) -> None:

@@ -93,6 +93,25 @@ def test_doctor_names_what_is_broken(program: Program, tmp_path: object) -> None
     assert broken[0]["fix"]
 
 
+def test_workers_that_cannot_start_are_noticed(program: Program) -> None:
+    broken = program.work / "broken"
+    broken.mkdir()
+    (broken / "sitecustomize.py").write_text(
+        "import sys\nif 'taskmaster_worker' in sys.orig_argv: sys.exit('no cheese')\n"
+    )
+    program.environment["PYTHONPATH"] = str(broken)
+    for words in (("map", "echo {}", "a"), ("demo",)):
+        done = program.run(*words)
+        assert (done.code, done.out) == (3, b"")
+        last = done.err.splitlines()[-1]
+        assert "do not start" in last
+        assert "taskmaster doctor" in last
+    told = json.loads(program.run("doctor", "--json").out)
+    workers = [check for check in told["checks"] if check["name"].startswith("worker")]
+    assert [check["status"] for check in workers] == ["fail", "fail"]
+    assert all("no cheese" in check["text"] for check in workers)
+
+
 def test_a_bug_shows_no_traceback(program: Program) -> None:
     """A module that cannot be imported stands for any bug."""
     broken = program.work / "broken"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -22,17 +22,29 @@ from tests.helpers.sim_agent import Run, SimAgent
 from tests.helpers.sim_engine import SimEngine
 from tests.helpers.sim_runtime import SimRuntime
 
-Plant = Callable[[pytest.MonkeyPatch], None]
+Bug = Callable[[pytest.MonkeyPatch], None]
+
+
+class Plant(NamedTuple):
+    """A bug, and the plan under which it shows often enough (nothing: any)."""
+
+    put_in: Bug
+    where: dict[str, Any]
+
+
 PLANTS: dict[str, Plant] = {}
 
 
-def plant(bug: Plant) -> Plant:
-    PLANTS[bug.__name__.replace("_", " ")] = bug
-    return bug
+def plant(**where: Any) -> Callable[[Bug], Bug]:
+    def register(bug: Bug) -> Bug:
+        PLANTS[bug.__name__.replace("_", " ")] = Plant(bug, where)
+        return bug
+
+    return register
 
 
 # === fences and results
-@plant
+@plant(cancels=0, partitions=6)
 def fence_check_removed(patch: pytest.MonkeyPatch) -> None:
     """A result counts for whatever attempt its task is in."""
 
@@ -46,7 +58,7 @@ def fence_check_removed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sessions, "_finished", finished)
 
 
-@plant
+@plant()
 def fences_start_again_with_each_life(patch: pytest.MonkeyPatch) -> None:
     def next_fence(self: State) -> int:
         self._fences += 1
@@ -55,7 +67,7 @@ def fences_start_again_with_each_life(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(State, "next_fence", next_fence)
 
 
-@plant
+@plant()
 def resend_not_idempotent(patch: pytest.MonkeyPatch) -> None:
     """A result that comes again is written again."""
     original = sessions._finished
@@ -91,17 +103,17 @@ def _send_at_once(patch: pytest.MonkeyPatch, *fields: str) -> None:
     patch.setattr(SimEngine, "_take", take)
 
 
-@plant
+@plant()
 def result_acknowledged_before_the_commit(patch: pytest.MonkeyPatch) -> None:
     _send_at_once(patch, "result_acks")
 
 
-@plant
+@plant()
 def assignment_sent_before_the_commit(patch: pytest.MonkeyPatch) -> None:
     _send_at_once(patch, "assign")
 
 
-@plant
+@plant()
 def effects_of_a_failed_commit(patch: pytest.MonkeyPatch) -> None:
     """The commit failed, and all goes on as if it had not."""
 
@@ -112,7 +124,7 @@ def effects_of_a_failed_commit(patch: pytest.MonkeyPatch) -> None:
 
 
 # === deaths and recalls
-@plant
+@plant(blind=False, partitions=6, pauses=6, deaths=0)
 def reaper_does_not_wait_for_the_death(patch: pytest.MonkeyPatch) -> None:
     """At the end of a lease the tasks go elsewhere at once."""
 
@@ -125,7 +137,7 @@ def reaper_does_not_wait_for_the_death(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sessions, "check_leases", check_leases)
 
 
-@plant
+@plant()
 def recall_not_confirmed(patch: pytest.MonkeyPatch) -> None:
     """A task goes elsewhere as soon as it is asked back."""
     original = attempts.recall
@@ -139,7 +151,7 @@ def recall_not_confirmed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(attempts, "recall", recall)
 
 
-@plant
+@plant()
 def disconnected_is_dead(patch: pytest.MonkeyPatch) -> None:
     """What a worker held is given away when its connection ends."""
     original = sessions.opened
@@ -160,7 +172,7 @@ def _handlers() -> dict[type, Any]:
     return machine._HANDLERS
 
 
-@plant
+@plant()
 def death_confirmed_while_commands_run(patch: pytest.MonkeyPatch) -> None:
     """The runtime looks at the agent alone and not at what it started."""
 
@@ -176,7 +188,7 @@ def death_confirmed_while_commands_run(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SimRuntime, "_die", die)
 
 
-@plant
+@plant(blind=True, stalls=0.1, partitions=6, slots=3, short=0.0, batches=5, most_tasks=12, crash_after=None, slow=0.01)
 def time_alone_counted_from_anything_heard(patch: pytest.MonkeyPatch) -> None:
     """A delayed message makes an agent outlive what its engine allows it; matters where deaths are not seen."""
     original = SimAgent._received
@@ -202,7 +214,7 @@ def _after_lose(patch: pytest.MonkeyPatch, change: Callable[[State, Task, bool],
     patch.setattr(attempts, "lose", lose)
 
 
-@plant
+@plant()
 def lost_charged_to_the_retries(patch: pytest.MonkeyPatch) -> None:
     def charge(state: State, task: Task, started: bool) -> None:
         task.failures += started
@@ -210,7 +222,7 @@ def lost_charged_to_the_retries(patch: pytest.MonkeyPatch) -> None:
     _after_lose(patch, charge)
 
 
-@plant
+@plant()
 def unstarted_tasks_blamed(patch: pytest.MonkeyPatch) -> None:
     def blame(state: State, task: Task, started: bool) -> None:
         task.deaths += not started
@@ -218,7 +230,7 @@ def unstarted_tasks_blamed(patch: pytest.MonkeyPatch) -> None:
     _after_lose(patch, blame)
 
 
-@plant
+@plant()
 def ordered_deaths_blamed(patch: pytest.MonkeyPatch) -> None:
     original = attempts.lose
 
@@ -229,7 +241,7 @@ def ordered_deaths_blamed(patch: pytest.MonkeyPatch) -> None:
 
 
 # === the queue
-@plant
+@plant()
 def window_forgets_what_came_during_a_read(patch: pytest.MonkeyPatch) -> None:
     original = Window.fill
 
@@ -240,7 +252,7 @@ def window_forgets_what_came_during_a_read(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Window, "fill", fill)
 
 
-@plant
+@plant()
 def window_boundary_one_too_far(patch: pytest.MonkeyPatch) -> None:
     """After it gave up its end, the window believes that it holds the first of what it gave up."""
     original = Window.trim
@@ -254,14 +266,14 @@ def window_boundary_one_too_far(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Window, "trim", trim)
 
 
-@plant
+@plant()
 def tasks_leave_memory_during_a_read(patch: pytest.MonkeyPatch) -> None:
     """An older row then wins over what happened meanwhile."""
     patch.setattr(State, "read_begins", lambda self: None)
     patch.setattr(State, "read_ended", lambda self: None)
 
 
-@plant
+@plant()
 def delay_a_little_early(patch: pytest.MonkeyPatch) -> None:
     original = placement.promote_due
 
@@ -274,7 +286,7 @@ def delay_a_little_early(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(placement, "promote_due", promote_due)
 
 
-@plant
+@plant()
 def start_executed_twice_after_a_reconnect(patch: pytest.MonkeyPatch) -> None:
     """The agent launches again what its hello called started."""
     original = SimAgent._launch

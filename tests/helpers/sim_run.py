@@ -6,8 +6,9 @@ python -m tests.helpers.sim_run SEED      replays a seed and shows the end of it
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
+from typing import Any
 
 from taskmaster_desktop.backend.core import stimuli
 from taskmaster_desktop.backend.core.policy import Policy
@@ -90,9 +91,9 @@ class Plan:
 class Simulation:
     """A world with one instance in it."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, **where: Any) -> None:
         self.world = World(seed)
-        self.plan = Plan.draw(self.world.random)
+        self.plan = replace(Plan.draw(self.world.random), **where)
         self.world.stalls, self.world.slow = self.plan.stalls, self.plan.slow
         self.store = WatchedStore()
         self.judge = self.store.judge = Judge(self.world, self.store)
@@ -182,9 +183,9 @@ class Simulation:
         )
 
 
-def simulate(seed: int) -> Simulation:
-    """Run a seed; a broken promise is raised with what replays it."""
-    simulation = Simulation(seed)
+def simulate(seed: int, **where: Any) -> Simulation:
+    """Run a seed, under a given plan where one is given; a broken promise is raised with what replays it."""
+    simulation = Simulation(seed, **where)
     try:
         simulation.run()
     except Exception as error:

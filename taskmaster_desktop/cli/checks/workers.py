@@ -44,6 +44,7 @@ class _Probe:
         self._runtime = ProcessRuntime(folder)
         self._greeted: dict[str, asyncio.Event] = {}
         self._ended: dict[str, asyncio.Event] = {}
+        self._ends: dict[str, Ended] = {}
 
     async def all_ways(self) -> list[Finding]:
         await self._runtime.start()
@@ -69,26 +70,34 @@ class _Probe:
         clock = SystemClock()
         begun_s = clock.now().mono_s
         await self._runtime.launch(record, replace(self._door.secret_for(record), endpoints=(endpoint,)))
-        try:
-            async with asyncio.timeout(CONNECT_LIMIT_S):
-                await greeted.wait()
-        except TimeoutError:
-            log = (await self._runtime.log(record, tail_bytes=2000)).decode(errors="replace").strip()
-            last = log.splitlines()[-1] if log else "it said nothing"
-            return warn(
+        both = [asyncio.create_task(greeted.wait()), asyncio.create_task(ended.wait())]
+        await asyncio.wait(both, timeout=CONNECT_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
+        took_s = clock.now().mono_s - begun_s
+        finding = ok(name, f"started and connected by mutual TLS in {took_s:.2f} s")
+        if not greeted.is_set():
+            finding = warn(
                 name,
-                f"A worker did not connect within {CONNECT_LIMIT_S:.0f} s ({last}).",
+                f"A worker did not connect ({await self._why_not(record)}).",
                 "Look whether a firewall, a sandbox or SELinux keeps local connections from this user's processes.",
             )
-        else:
-            took_s = clock.now().mono_s - begun_s
-            return ok(name, f"started and connected by mutual TLS in {took_s:.2f} s")
-        finally:
-            await self._runtime.kill(record)
-            async with asyncio.timeout(END_LIMIT_S):
-                await ended.wait()
+        await self._runtime.kill(record)
+        async with asyncio.timeout(END_LIMIT_S):
+            await ended.wait()
+        both[0].cancel()
+        return finding
 
-    def _on_ended(self, worker_id: str, _end: Ended) -> None:
+    async def _why_not(self, record: WorkerRecord) -> str:
+        end = self._ends.get(record.id)
+        log = (await self._runtime.log(record, tail_bytes=2000)).decode(errors="replace").strip()
+        last = log.splitlines()[-1] if log else "it said nothing"
+        return (
+            f"{end.reason}; {last}"
+            if end is not None
+            else f"still silent after {CONNECT_LIMIT_S:.0f} s; {last}"
+        )
+
+    def _on_ended(self, worker_id: str, end: Ended) -> None:
+        self._ends[worker_id] = end
         self._ended[worker_id].set()
 
     # === SessionHandler

@@ -32,7 +32,7 @@ from taskmaster_desktop.cli.map.bar import Bar, Progress
 from taskmaster_desktop.cli.map.feed import Feed
 from taskmaster_desktop.cli.map.printing import JsonPrinter, PlainPrinter, Printer, describe
 from taskmaster_desktop.cli.map.spool import Spool
-from taskmaster_desktop.cli.output import Output, OutputClosed
+from taskmaster_desktop.cli.output import Output, OutputBroken, OutputClosed
 
 BATCH = 5_000
 MOST_UNFINISHED = 10_000
@@ -162,7 +162,7 @@ class MapRun:
                 self._fill(feed, printer)
                 self._bar.update(self._progress(feed))
                 self._next(printer)
-        except OutputClosed:
+        except (OutputClosed, OutputBroken):
             self._cancel_rest(None)
             raise
         if interrupts.wanted and self._tally.unfinished:
