@@ -92,7 +92,9 @@ def _send_at_once(patch: pytest.MonkeyPatch, *fields: str) -> None:
 
     def take(self: SimEngine, instructions: Instructions) -> None:
         for session, sends in list(instructions.sends.items()):
-            early = replace(sends, **{f: [] for f in ("assign", "recall", "cancel", "result_acks") if f not in fields})
+            early = replace(
+                sends, **{f: [] for f in ("assign", "recall", "cancel", "result_acks") if f not in fields}
+            )
             for name in fields:
                 setattr(sends, name, [])
             wire = self.wires.get(session)
@@ -188,7 +190,17 @@ def death_confirmed_while_commands_run(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SimRuntime, "_die", die)
 
 
-@plant(blind=True, stalls=0.1, partitions=6, slots=3, short=0.0, batches=5, most_tasks=12, crash_after=None, slow=0.01)
+@plant(
+    blind=True,
+    stalls=0.1,
+    partitions=6,
+    slots=3,
+    short=0.0,
+    batches=5,
+    most_tasks=12,
+    crash_after=None,
+    slow=0.01,
+)
 def time_alone_counted_from_anything_heard(patch: pytest.MonkeyPatch) -> None:
     """A delayed message makes an agent outlive what its engine allows it; matters where deaths are not seen."""
     original = SimAgent._received

@@ -176,11 +176,7 @@ class Simulation:
 
     def _no_worker(self) -> bool:
         machine = self.engine.machine
-        return (
-            machine is not None
-            and not machine.worker_numbers
-            and self.engine.idle
-        )
+        return machine is not None and not machine.worker_numbers and self.engine.idle
 
 
 def simulate(seed: int, **where: Any) -> Simulation:

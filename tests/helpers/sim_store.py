@@ -15,6 +15,7 @@ from taskmaster_desktop.backend.model import (
     EventRecord,
     LoadedTasks,
     Recovery,
+    TaskFilter,
     TaskRecord,
     TaskState,
     Totals,
@@ -118,6 +119,21 @@ class MemoryStore:
 
     def load_tasks(self, numbers: Sequence[int]) -> LoadedTasks:
         return self._with_batches([self.tasks[n] for n in sorted(set(numbers)) if n in self.tasks])
+
+    def find_numbers(self, chosen: TaskFilter, after: int, limit: int) -> Sequence[int]:
+        """As much of a filter as tests use: states and batch."""
+        found = (
+            row.number
+            for row in self.tasks.values()
+            if row.number > after
+            and (not chosen.states or row.state in chosen.states)
+            and chosen.batch in (None, row.batch)
+        )
+        return nsmallest(limit, found)
+
+    def find_by_key(self, idempotency_key: str) -> BatchRecord | None:
+        found = [batch for batch in self.batches.values() if batch.idempotency_key == idempotency_key]
+        return found[0] if found else None
 
     def _with_batches(self, rows: Sequence[TaskRecord]) -> LoadedTasks:
         numbers = sorted({row.batch for row in rows})

@@ -19,8 +19,8 @@ class Broken(AssertionError):
     """A promise was broken; the simulation ends here."""
 
 
-class Crash(Exception):
-    """The engine's process dies at this instruction."""
+class Crash(SystemExit):
+    """The engine's process dies at this instruction. Coroutines let a SystemExit through."""
 
 
 class Event:
@@ -28,13 +28,16 @@ class Event:
 
     __slots__ = ("args", "at_s", "call")
 
-    def __init__(self, at_s: float, call: Callable[..., None], args: tuple[Any, ...]) -> None:
+    def __init__(self, at_s: float, call: Callable[..., object], args: tuple[Any, ...]) -> None:
         self.at_s = at_s
-        self.call: Callable[..., None] | None = call
+        self.call: Callable[..., object] | None = call
         self.args = args
 
     def cancel(self) -> None:
         self.call = None
+
+    def when(self) -> float:
+        return self.at_s
 
 
 class World:
@@ -46,6 +49,7 @@ class World:
         latest_wall_us: the latest that the wall clock said before it was turned.
         stalls, slow: how often a message is held up, how often the store takes its time.
         on_crash: called when an event raised `Crash`.
+        broken: a fault that something else has swallowed.
     """
 
     def __init__(self, seed: int) -> None:
@@ -56,6 +60,7 @@ class World:
         self.stalls = self.slow = 0.0
         self.trace: list[tuple[Any, ...]] = []
         self.on_crash: Callable[[], None] = lambda: None
+        self.broken: BaseException | None = None
         self.latest_wall_us = 0
         self._wall_offset_us = START_US
         self._heap: list[tuple[float, int, Event]] = []
@@ -73,10 +78,10 @@ class World:
         self.latest_wall_us = max(self.latest_wall_us, self.wall_us)
         self._wall_offset_us += round(seconds * SECOND_US)
 
-    def after(self, delay_s: float, call: Callable[..., None], *args: Any) -> Event:
+    def after(self, delay_s: float, call: Callable[..., object], *args: Any) -> Event:
         return self.at(self.now_s + delay_s, call, *args)
 
-    def at(self, at_s: float, call: Callable[..., None], *args: Any) -> Event:
+    def at(self, at_s: float, call: Callable[..., object], *args: Any) -> Event:
         event = Event(max(at_s, self.now_s), call, args)
         heappush(self._heap, (event.at_s, next(self._order), event))
         return event
@@ -100,7 +105,12 @@ class World:
                 event.call(*event.args)
             except Crash:
                 self.on_crash()
+            if self.broken is not None:
+                raise self.broken
         self.now_s = max(self.now_s, until_s)
+
+    def crash(self) -> None:
+        raise Crash
 
     # === chance
     def fault(self, probability: float) -> bool:

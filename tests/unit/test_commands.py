@@ -259,9 +259,11 @@ def in_order(command: Command) -> bool:
     try:
         command.check()
     except UserError as error:
-        assert error.field is not None
-        return False
-    return True
+        named = error.field
+    else:
+        return True
+    assert named is not None
+    return False
 
 
 # === the hash that tells a repeated request from a misused key

@@ -140,7 +140,7 @@ def test_a_submission_during_a_read_keeps_its_place(small: Coordinator) -> None:
 
 
 def test_a_cancel_during_a_read_is_not_undone_by_the_older_page(small: Coordinator) -> None:
-    peer, numbers = read_under_way(small)
+    peer, _numbers = read_under_way(small)
     page = [row.number for row in small.held[0][1].tasks]
     small.cancel(*page)
     finish_reads(small)
@@ -151,7 +151,7 @@ def test_a_cancel_during_a_read_is_not_undone_by_the_older_page(small: Coordinat
 
 
 def test_a_loss_during_a_read_comes_back_once(small: Coordinator) -> None:
-    peer, numbers = read_under_way(small)
+    peer, _numbers = read_under_way(small)
     ref = peer.take()
     peer.start(ref)
     small.end(peer)
@@ -175,7 +175,6 @@ def test_nothing_leaves_memory_while_a_read_is_under_way(small: Coordinator) -> 
 
 def test_a_load_for_a_bulk_action_races_with_completion(small: Coordinator) -> None:
     """The rows were read while the tasks ran; by the time the cancel is heard they are done."""
-
     (peer,) = small.fleet(1)
     numbers = small.submit(3)
     small.machine.load_begins()
