@@ -250,6 +250,7 @@ class Engine:
                 await asyncio.sleep(REOPEN_PAUSE_S)
         self.trouble = None
         self._coordinator.feed(stimuli.Tick())
+        self._requests.look_again()
         self._tell(events.StoreRecovered())
 
     def _publish(self, group: Group) -> None:

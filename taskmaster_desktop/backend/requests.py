@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -47,7 +47,7 @@ class Requests:
         self._coordinator = coordinator
         self._spawn = spawn
         self._keys: dict[str, Future[Any]] = {}  # idempotency keys whose batch is on its way to the disk
-        self._waiting: dict[int, tuple[BatchRecord, list[Future[BatchRecord]]]] = {}
+        self._waiting: dict[int, _Wait] = {}
 
     # === entering
     def prepare(self, command: Command) -> Command | tuple[Submit, float]:
@@ -157,48 +157,72 @@ class Requests:
 
     # === waiting
     def wait_batch(self, number: int, future: Future[BatchRecord]) -> None:
-        self._spawn(self._wait_batch(number, future))
+        # Registered before the batch is read: it may be done before the answer is heard.
+        wait = self._waiting.setdefault(number, _Wait())
+        wait.futures.append(future)
+        if len(wait.futures) == 1:
+            self._spawn(self._learn_size(number, wait))
 
-    async def _wait_batch(self, number: int, future: Future[BatchRecord]) -> None:
+    async def _learn_size(self, number: int, wait: _Wait) -> None:
         try:
             batch = await asyncio.wrap_future(self._coordinator.read(lambda store: store.batch(number)))
             if batch is None:
                 raise NotFound(f"There is no batch {number}.", field="batch")
-            if _is_done(batch):
-                future.set_result(batch)
-            else:
-                self._waiting.setdefault(number, (batch, []))[1].append(future)
         except TaskMasterError as error:
-            future.set_exception(error)
+            self._waiting.pop(number, None)
+            for future in wait.futures:
+                future.set_exception(error)
+        else:
+            wait.batch = batch
+            self._end_wait_if_done(number, wait)
 
     def committed(self, counts: Mapping[int, BatchCounts]) -> None:
         """These counters are durable now."""
         if not self._waiting:
             return
-        for number, (completed, failed, cancelled) in counts.items():
-            found = self._waiting.get(number)
-            if found is None:
-                continue
-            batch = found[0]._replace(completed=completed, failed=failed, cancelled=cancelled)
-            if _is_done(batch):
-                del self._waiting[number]
-                for future in found[1]:
-                    future.set_result(batch)
+        for number, newest in counts.items():
+            wait = self._waiting.get(number)
+            if wait is not None:
+                wait.counts = newest
+                self._end_wait_if_done(number, wait)
+
+    def _end_wait_if_done(self, number: int, wait: _Wait) -> None:
+        batch = wait.batch
+        if batch is None:
+            return
+        if wait.counts is not None and sum(wait.counts) == batch.size:
+            batch = batch._replace(**wait.counts._asdict())
+        if batch.completed + batch.failed + batch.cancelled == batch.size:
+            del self._waiting[number]
+            for future in wait.futures:
+                future.set_result(batch)
+
+    def look_again(self) -> None:
+        """After a start-over: a commit that was reported as failed may have finished a batch all the same."""
+        waiting, self._waiting = self._waiting, {}
+        for number, (_, futures) in waiting.items():
+            for future in futures:
+                self.wait_batch(number, future)
 
     def close(self, error: TaskMasterError) -> None:
         """Tell everybody who still waits that it is over."""
-        for _, futures in self._waiting.values():
-            for future in futures:
+        waiting, self._waiting = self._waiting, {}
+        for wait in waiting.values():
+            for future in wait.futures:
                 future.set_exception(error)
-        self._waiting.clear()
+
+
+@dataclass(slots=True)
+class _Wait:
+    """Who waits for a batch, and what is known of it: its row as first read, its newest counters."""
+
+    futures: list[Future[BatchRecord]] = field(default_factory=list)
+    batch: BatchRecord | None = None
+    counts: BatchCounts | None = None
 
 
 def _find_numbers(store: Store, *, chosen: TaskFilter, after: int) -> Sequence[int]:
     return store.find_numbers(chosen, after, SLICE)
-
-
-def _is_done(batch: BatchRecord) -> bool:
-    return batch.completed + batch.failed + batch.cancelled == batch.size
 
 
 def _stimulus(command: Command) -> Stimulus:
