@@ -199,10 +199,10 @@ class Requests:
 
     def look_again(self) -> None:
         """After a start-over: a commit that was reported as failed may have finished a batch all the same."""
-        waiting, self._waiting = self._waiting, {}
-        for number, (_, futures) in waiting.items():
-            for future in futures:
-                self.wait_batch(number, future)
+        for number, wait in self._waiting.items():
+            if wait.batch is not None:  # the others are being read, and hear of the failure by themselves
+                wait.batch = None
+                self._spawn(self._learn_size(number, wait))
 
     def close(self, error: TaskMasterError) -> None:
         """Tell everybody who still waits that it is over."""

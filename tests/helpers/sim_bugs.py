@@ -6,20 +6,22 @@ A plant that breaks nothing within the seeds means that the simulation is blind 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
 
-from taskmaster_desktop.backend.core import attempts, placement, sessions
+from taskmaster_desktop.backend.coordinator import Coordinator
+from taskmaster_desktop.backend.core import attempts, machine, placement, sessions
 from taskmaster_desktop.backend.core.entities import Task, Worker
+from taskmaster_desktop.backend.core.instructions import Sends
 from taskmaster_desktop.backend.core.state import Instructions, State
 from taskmaster_desktop.backend.core.stimuli import Report, SessionOpened
 from taskmaster_desktop.backend.core.window import Key, Window
 from taskmaster_desktop.backend.group import Group
-from taskmaster_desktop.backend.model import AttemptRecord, TaskState
+from taskmaster_desktop.backend.links import Links
+from taskmaster_desktop.backend.model import AttemptRecord, LoadedTasks, TaskState
 from tests.helpers.sim_agent import Run, SimAgent
-from tests.helpers.sim_engine import SimEngine
+from tests.helpers.sim_ports import SimThread
 from tests.helpers.sim_runtime import SimRuntime
 
 Bug = Callable[[pytest.MonkeyPatch], None]
@@ -88,21 +90,27 @@ def resend_not_idempotent(patch: pytest.MonkeyPatch) -> None:
 
 # === before the commit
 def _send_at_once(patch: pytest.MonkeyPatch, *fields: str) -> None:
-    original = SimEngine._take
+    """Some messages leave when they are decided, not when their group is on disk."""
+    original = Group.add
+    links: list[Links] = []
+    made = Links.__init__
 
-    def take(self: SimEngine, instructions: Instructions) -> None:
+    def remember(self: Links, *args: Any, **kwargs: Any) -> None:
+        made(self, *args, **kwargs)
+        links.append(self)
+
+    def add(self: Group, instructions: Instructions) -> None:
         for session, sends in list(instructions.sends.items()):
-            early = replace(
-                sends, **{f: [] for f in ("assign", "recall", "cancel", "result_acks") if f not in fields}
-            )
+            early = Sends(**{name: getattr(sends, name) for name in fields})
             for name in fields:
                 setattr(sends, name, [])
-            wire = self.wires.get(session)
-            if wire is not None and session not in self.admitting:
-                wire.down.send(early)
+            link = links[-1]._links.get(session)
+            if link is not None:
+                link.send(early)
         original(self, instructions)
 
-    patch.setattr(SimEngine, "_take", take)
+    patch.setattr(Links, "__init__", remember)
+    patch.setattr(Group, "add", add)
 
 
 @plant()
@@ -116,13 +124,37 @@ def assignment_sent_before_the_commit(patch: pytest.MonkeyPatch) -> None:
 
 
 @plant()
-def effects_of_a_failed_commit(patch: pytest.MonkeyPatch) -> None:
-    """The commit failed, and all goes on as if it had not."""
+def callers_answered_before_the_commit(patch: pytest.MonkeyPatch) -> None:
+    def answer(self: Coordinator, future: Any, value: object) -> None:
+        future.set_result(value)
 
-    def fail(self: SimEngine, group: Group) -> None:
-        self._carry_out(group, [], [])
+    patch.setattr(Coordinator, "answer", answer)
 
-    patch.setattr(SimEngine, "_fail", fail)
+
+@plant()
+def core_goes_on_after_a_failed_commit(patch: pytest.MonkeyPatch) -> None:
+    """Its memory is ahead of the store for ever."""
+
+    def written(self: Coordinator, group: Group, machine: Any, done: Any) -> None:
+        if done.exception() is None:
+            self._carry_out(group, done.result())
+        else:
+            self._carry_out(group, ([LoadedTasks(tasks=(), batches=())] * len(group.reads), []))
+
+    patch.setattr(Coordinator, "_written", written)
+
+
+@plant()
+def core_hears_of_its_group_after_the_next_was_begun(patch: pytest.MonkeyPatch) -> None:
+    """Two groups are written at a time, and the later one may come back first."""
+    patch.setattr(SimThread, "_order", lambda self: self._world.random.randrange(len(self._calls)))
+    original = Coordinator._on_store_thread
+
+    def on_store_thread(self: Coordinator, call: Any, then: Any) -> None:
+        original(self, call, then)
+        self._writing = None
+
+    patch.setattr(Coordinator, "_on_store_thread", on_store_thread)
 
 
 # === deaths and recalls
@@ -165,13 +197,7 @@ def disconnected_is_dead(patch: pytest.MonkeyPatch) -> None:
                 attempts.lose(state, task, reason="it was away", blamed=False)
         original(state, hello)
 
-    patch.setitem(_handlers(), SessionOpened, opened)
-
-
-def _handlers() -> dict[type, Any]:
-    from taskmaster_desktop.backend.core import machine
-
-    return machine._HANDLERS
+    patch.setitem(machine._HANDLERS, SessionOpened, opened)
 
 
 @plant()

@@ -12,10 +12,12 @@ from taskmaster_desktop.backend.core.policy import Policy
 from taskmaster_desktop.backend.engine import Engine
 from taskmaster_desktop.backend.errors import EngineDown, EnvironmentProblem
 from tests.helpers.sim_loop import VirtualLoop
-from tests.helpers.sim_ports import Process, SimClock, SimDoor, SimPort, SimStore, SimThread
+from tests.helpers.sim_ports import SimClock, SimDoor, SimPort, SimStore, SimThread
 from tests.helpers.sim_runtime import SimRuntime
 from tests.helpers.sim_store import MemoryStore
-from tests.helpers.sim_world import World
+from tests.helpers.sim_world import Crash, Process, World
+
+BURIAL_ATTEMPTS = 5
 
 
 class WatchedEngine(Engine):
@@ -31,7 +33,7 @@ class WatchedEngine(Engine):
 
     def _spawned_ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, EngineDown):
+        if error is not None and not isinstance(error, EngineDown | Crash):
             self.world.broken = self.world.broken or error
         super()._spawned_ended(task)
 
@@ -65,7 +67,7 @@ class SimEngine:
             validate=True,
         )
         self._engine.world = world
-        self._loop = VirtualLoop(world, self.process.point)
+        self._loop = VirtualLoop(world, self.process)
         self.ended = False
         self._main = self._loop.create_task(self._engine._main(Future()))
         self._main.add_done_callback(self._ended)
@@ -76,7 +78,7 @@ class SimEngine:
             self.world.note("engine could not start:", type(main.exception()).__name__)
             if not isinstance(main.exception(), EnvironmentProblem):
                 self.world.broken = self.world.broken or main.exception()
-            self.world.crash()
+            raise Crash
 
     def crash(self) -> None:
         """Everything in memory is gone, the system closes all connections."""
@@ -86,6 +88,13 @@ class SimEngine:
         self._door.shut()
         self._thread.kill()
         self._main.cancel()  # only so that nothing is left lying about
+
+    def bury(self) -> None:
+        """Let the coroutines of a dead process come to their end."""
+        for _ in range(BURIAL_ATTEMPTS):
+            if not self.ended:
+                self._main.cancel()
+                self.world.run_only(lambda event: event.belongs_to(self._loop), done=lambda: self.ended)
 
     # === people
     def submit(self, command: Command) -> Future[Any] | None:
@@ -105,6 +114,11 @@ class SimEngine:
         return coordinator.machine if coordinator.running else None
 
     @property
+    def owed(self) -> set[Future[Any]]:
+        """Answers that callers wait for."""
+        return self._engine._owed
+
+    @property
     def idle(self) -> bool:
         """Everything that was asked for is durable and carried out."""
         coordinator = self._engine._coordinator
@@ -113,5 +127,5 @@ class SimEngine:
             and coordinator.running
             and coordinator._writing is None
             and coordinator._group.idle
-            and not self._engine._owed
+            and not self.owed
         )

@@ -6,23 +6,25 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from tests.helpers.sim_world import Event, World
+from tests.helpers.sim_world import Crash, Event, Process, World
 
 
 class VirtualLoop(asyncio.AbstractEventLoop):
-    """As much of a loop as coroutines, futures and timers need. It runs while the world runs.
+    """As much of a loop as coroutines, futures and timers need. It runs while the world runs, and each of its
+    callbacks is a point at which the process may crash."""
 
-    `before_each` is called before each callback; it may raise `Crash`.
-    """
-
-    def __init__(self, world: World, before_each: Callable[[], None]) -> None:
+    def __init__(self, world: World, process: Process) -> None:
         self._world = world
-        self._before_each = before_each
+        self._process = process
 
     def _run(self, callback: Callable[..., object], *args: Any) -> None:
+        try:
+            self._process.point()
+        except Crash:
+            self._world.after(0.0, self._run, callback, *args)  # a dead process is wound up, too
+            raise
         asyncio._set_running_loop(self)
         try:
-            self._before_each()
             callback(*args)
         finally:
             asyncio._set_running_loop(None)
@@ -54,7 +56,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
         """A short call on some other thread."""
         future = self.create_future()
-        self._world.after(self._world.delay_s(0.0, 0.01), self._run, self._finish, future, func, args)
+        delay_s = self._world.delay_s(0.0, 0.01) if self._process.alive else 0.0
+        self._world.after(delay_s, self._run, self._finish, future, func, args)
         return future
 
     def _finish(self, future: asyncio.Future[Any], func: Callable[..., Any], args: tuple[Any, ...]) -> None:

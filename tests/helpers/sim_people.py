@@ -2,33 +2,102 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from taskmaster_desktop.backend.core import stimuli
-from taskmaster_desktop.backend.model import TERMINAL_STATES, BatchRecord, TaskOptions
-from tests.helpers import builders
+from taskmaster_desktop.backend.api import Submitted
+from taskmaster_desktop.backend.commands import (
+    CancelTasks,
+    Command,
+    DiscardTasks,
+    KillWorkerNow,
+    PauseQueue,
+    RetryTasks,
+    ScaleFleet,
+    SelfHeal,
+    StopWorkerGently,
+    SubmitBatch,
+    Work,
+)
+from taskmaster_desktop.backend.model import TERMINAL_STATES, TaskOptions
 
 if TYPE_CHECKING:
     from tests.helpers.sim_run import Simulation
+
+
+class Wish:
+    """A submission that somebody makes, and makes again until it is answered.
+
+    With an idempotency key it may be made again at any time. Without one it is given up when the engine dies,
+    because nobody can know whether it was heard.
+    """
+
+    def __init__(self, people: People, command: SubmitBatch) -> None:
+        self.people = people
+        self.command = command
+        self.settled = False
+        self.number: int | None = None
+        self._future: Future[Any] | None = None
+
+    def make(self) -> None:
+        if self.settled:
+            return
+        self._future = future = self.people.sim.engine.submit(self.command)
+        if future is None:
+            self._later()
+        else:
+            future.add_done_callback(self._answered)
+
+    def _later(self) -> None:
+        world = self.people.world
+        world.after(world.random.uniform(0.5, 3.0), self.make)
+
+    def _answered(self, future: Future[Any]) -> None:
+        if future is not self._future or self.settled:
+            return
+        if future.exception() is not None:
+            self._later()
+            return
+        answer = future.result()
+        assert isinstance(answer, Submitted)
+        batch = answer.batch
+        self.settled = True
+        self.number = batch.number
+        numbers = range(batch.first_task, batch.first_task + batch.size)
+        self.people.world.note("acknowledged", *numbers)
+        self.people.judge.acknowledged.update(numbers)
+        self.people.sim.engine.wait_batch(batch.number)
+
+    def engine_died(self) -> None:
+        if self._future is None or self.settled:
+            return
+        self._future = None
+        if self.command.idempotency_key is None:
+            self.settled = True
+        else:
+            self._later()
 
 
 class People:
     """Submit, cancel, retry, discard, scale, stop, kill, pause, at random moments.
 
     Attributes:
-        unsent: submissions that no engine has taken yet.
+        wishes: all submissions.
+        content: at the end, everything was switched on again.
     """
 
     def __init__(self, simulation: Simulation) -> None:
         self.sim = simulation
         self.world = simulation.world
         self.judge = simulation.judge
+        self.content = False
+        self.wishes = [Wish(self, self._submission(number)) for number in range(simulation.plan.batches)]
         random = self.world.random
         plan = simulation.plan
-        for _ in range(plan.batches):
-            self.world.after(random.uniform(0.0, plan.trouble_s * 0.7), self.submit)
-        self.unsent = plan.batches
-        actions = [
+        for wish in self.wishes:
+            self.world.after(random.uniform(0.0, plan.trouble_s * 0.7), wish.make)
+        actions: list[tuple[Callable[[], None], int]] = [
             (self.cancel, plan.cancels),
             (self.retry, plan.cancels),
             (self.discard, 1),
@@ -42,26 +111,27 @@ class People:
             for _ in range(random.randint(0, count)):
                 self.world.after(random.uniform(0.0, plan.trouble_s), action)
 
-    def _ask(self, stimulus: stimuli.Stimulus) -> None:
-        self.sim.engine.request(stimulus, lambda _: None)
-
-    def submit(self) -> None:
-        random, plan = self.world.random, self.sim.plan
-        count = random.randint(1, plan.most_tasks)
-        options = TaskOptions(
-            priority=random.choice((0, 0, 0, -3, 5)),
-            retries=random.choice((0, 1, 2, 3)),
-            retry_delay_s=random.choice((0.0, 0.1, 1.0)),
-            timeout_s=random.choice((None, None, 3.0)),
-        )
-        works = [(self._command(), False) for _ in range(count)]
-        delay_s = random.choice((None, None, None, random.uniform(0.0, 8.0)))
-        run_at_us = None if delay_s is None else self.world.wall_us + round(delay_s * 1e6)
-        request = builders.submission(works=works, options=options, run_at_us=run_at_us)
-        if self.sim.engine.request(request, self._submitted):
-            self.unsent -= 1
+    def _ask(self, command: Command, then: Callable[[], None] = lambda: None) -> None:
+        """`then` is called if it was done."""
+        future = self.sim.engine.submit(command)
+        if future is None:
+            self.world.note("nobody hears", type(command).__name__)
         else:
-            self.world.after(random.uniform(0.5, 3.0), self.submit)
+            future.add_done_callback(lambda done: None if done.exception() is not None else then())
+
+    def _submission(self, number: int) -> SubmitBatch:
+        random, plan = self.world.random, self.sim.plan
+        return SubmitBatch(
+            works=[Work(command=self._command()) for _ in range(random.randint(1, plan.most_tasks))],
+            options=TaskOptions(
+                priority=random.choice((0, 0, 0, -3, 5)),
+                retries=random.choice((0, 1, 2, 3)),
+                retry_delay_s=random.choice((0.0, 0.1, 1.0)),
+                timeout_s=random.choice((None, None, 3.0)),
+            ),
+            delay_s=random.choice((0.0, 0.0, 0.0, random.uniform(0.0, 8.0))),
+            idempotency_key=random.choice((None, f"key {number}")),
+        )
 
     def _command(self) -> str:
         """`seconds failing_attempts poison`, as `SimRuntime.work_of` reads it."""
@@ -72,15 +142,11 @@ class People:
         poison = random.choice((1, 3, 9)) if random.random() < plan.poison else 0
         return f"{seconds:.4f} {failing} {poison}"
 
-    def _submitted(self, batch: Any) -> None:
-        assert isinstance(batch, BatchRecord)
-        numbers = range(batch.first_task, batch.first_task + batch.size)
-        self.world.note("acknowledged", *numbers)
-        self.judge.acknowledged.update(numbers)
+    def engine_died(self) -> None:
+        for wish in self.wishes:
+            wish.engine_died()
 
-    def _some_tasks(self) -> tuple[int, ...]:
-        return self._sample(sorted(self.sim.store.tasks))
-
+    # === tasks
     def _sample(self, numbers: list[int]) -> tuple[int, ...]:
         size = self.world.random.randint(0, min(5, len(numbers)))
         return tuple(sorted(self.world.random.sample(numbers, size)))
@@ -90,59 +156,67 @@ class People:
         numbers = self._sample(unfinished)
         self.world.note("cancel", *numbers)
         self.judge.may_cancel.update(numbers)
-        self.sim.engine.act(stimuli.Cancel, numbers)
+        self._ask(CancelTasks(numbers=numbers))
 
     def retry(self) -> None:
-        numbers = self._some_tasks()
+        numbers = self._sample(sorted(self.sim.store.tasks))
         self.world.note("retry", *numbers)
         self.judge.may_retry.update(numbers)
-        self.sim.engine.act(stimuli.Retry, numbers)
+        self._ask(RetryTasks(numbers=numbers))
 
     def discard(self) -> None:
-        self.sim.engine.act(stimuli.Discard, self._some_tasks())
+        self._ask(DiscardTasks(numbers=self._sample(sorted(self.sim.store.tasks))))
+
+    # === workers
+    def _some_worker(self) -> int:
+        return self.world.random.randint(1, max(1, len(self.sim.store.workers)))
 
     def scale(self) -> None:
         desired = self.world.random.randint(0, self.sim.plan.workers + 1)
         self.world.note("scale to", desired)
-        self._ask(stimuli.Scale(desired=desired))
-
-    def _some_worker(self) -> int:
-        return self.world.random.randint(1, max(1, len(self.sim.store.workers)))
+        self._ask(ScaleFleet(workers=desired))
 
     def stop(self) -> None:
-        self._ask(stimuli.StopWorker(worker=self._some_worker()))
+        self._ask(StopWorkerGently(worker=self._some_worker()))
 
     def kill(self) -> None:
         number = self._some_worker()
         self.world.note("kill", number)
 
-        def killed(_: object) -> None:
+        def ordered() -> None:
             row = self.sim.store.workers.get(number)
             agent = self.sim.runtime.agents.get(row.id) if row is not None else None
             if agent is not None:
                 agent.ordered = True
 
-        self.sim.engine.request(stimuli.OrderKill(worker=number), killed)
+        self._ask(KillWorkerNow(worker=number), ordered)
 
+    # === the queue
     def pause(self) -> None:
-        self._ask(stimuli.SetPaused(paused=True))
+        self._ask(PauseQueue(paused=True))
         self.world.after(self.world.random.uniform(0.0, 5.0), self.resume)
 
     def resume(self) -> None:
-        self._ask(stimuli.SetPaused(paused=False))
+        self._ask(PauseQueue(paused=False))
 
     def toggle_self_heal(self) -> None:
-        self._ask(stimuli.SetSelfHeal(self_heal=self.world.random.random() < 0.5))
+        self._ask(SelfHeal(on=self.world.random.random() < 0.5))
 
-    def put_right(self) -> bool:
-        """At the end everything is switched on again; whether the engine took it."""
-        engine = self.sim.engine
-        wishes: tuple[stimuli.Stimulus, ...] = (
-            stimuli.SetPaused(paused=False),
-            stimuli.SetSelfHeal(self_heal=True),
-            stimuli.Scale(desired=self.sim.plan.workers),
-        )
-        return all(engine.request(wish, lambda _: None) for wish in wishes)
+    def put_right(self) -> None:
+        """At the end everything is switched on again, however long it takes."""
+        if not self.content:
+            self._ask(PauseQueue(paused=False))
+            self._ask(SelfHeal(on=True))
+            self._ask(ScaleFleet(workers=self.sim.plan.workers), self._be_content)
+            self.world.after(1.0, self.put_right)
+
+    def _be_content(self) -> None:
+        self.content = True
+
+    def first_scale(self) -> None:
+        if not self.sim.store.totals.desired:
+            self._ask(ScaleFleet(workers=self.sim.plan.workers))
+            self.world.after(1.0, self.first_scale)
 
 
 class Misfortune:

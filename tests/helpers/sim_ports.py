@@ -6,7 +6,6 @@ They belong to one engine process. When that is dead they neither hear nor do an
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from typing import Any
@@ -21,27 +20,7 @@ from tests.helpers.sim_agent import Hello, Refused, SimAgent, Welcome
 from tests.helpers.sim_runtime import SimRuntime
 from tests.helpers.sim_store import MemoryStore
 from tests.helpers.sim_wire import Wire
-from tests.helpers.sim_world import Event, World
-
-
-class Process:
-    """One life of the engine's process.
-
-    Attributes:
-        points: how many more points it passes before it crashes; None for no crash.
-    """
-
-    def __init__(self, world: World, *, points: int | None) -> None:
-        self.world = world
-        self.alive = True
-        self.points = points
-
-    def point(self) -> None:
-        """An instruction before which the process may die."""
-        if self.points is not None and self.alive and not self.world.calm:
-            self.points -= 1
-            if self.points <= 0:
-                self.world.crash()
+from tests.helpers.sim_world import Event, Process, World
 
 
 class SimStore:
@@ -90,8 +69,9 @@ class SimThread(Executor):
     def __init__(self, process: Process) -> None:
         self._process = process
         self._world = process.world
-        self._calls: deque[tuple[Callable[..., Any], Future[Any]]] = deque()
+        self._calls: list[tuple[Callable[..., Any], Future[Any]]] = []
         self._event: Event | None = None
+        self._under_way: Future[Any] | None = None
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -112,10 +92,15 @@ class SimThread(Executor):
             delay_s = world.delay_s(0.2, 3.0) if world.fault(world.slow) else world.delay_s(0.0, 0.01)
         self._event = world.after(delay_s, self._work)
 
+    def _order(self) -> int:
+        """Which of the calls comes next."""
+        return 0
+
     def _work(self) -> None:
         """The call itself. What is no fault of the disk's is a bug and ends the simulation."""
         world = self._world
-        fn, future = self._calls.popleft()
+        fn, future = self._calls.pop(self._order())
+        self._under_way = future
         error = None
         result = None
         if world.fault(0.004):
@@ -139,13 +124,12 @@ class SimThread(Executor):
             future.set_result(result)
 
     def kill(self) -> None:
-        """The process is dead; for what it had asked, nobody waits."""
+        """The process is dead; what it had asked for is not done any more."""
         if self._event is not None:
-            if self._event.call is not None and self._event.call.__name__ == "_tell":
-                self._event.args[0].cancel()
             self._event.cancel()
-        for _, future in self._calls:
-            future.cancel()
+        for future in (*(future for _, future in self._calls), self._under_way):
+            if future is not None and not future.done():
+                future.set_exception(EnvironmentProblem("The process is dead.", fix=""))
         self._calls.clear()
 
 
@@ -204,6 +188,8 @@ class SimPort:
             self._runtime.kill(worker)
 
     async def observe(self) -> Sequence[ObservedWorker]:
+        if not self._process.alive:
+            return []
         await asyncio.sleep(self._process.world.delay_s(0.0, 0.05))
         return [
             ObservedWorker(id=worker_id, handle="", alive=alive)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import blake2b
 from heapq import heappop, heappush
 from itertools import count
@@ -23,6 +24,26 @@ class Crash(SystemExit):
     """The engine's process dies at this instruction. Coroutines let a SystemExit through."""
 
 
+class Process:
+    """One life of the engine's process.
+
+    Attributes:
+        points: how many more points it passes before it crashes; None for no crash.
+    """
+
+    def __init__(self, world: World, *, points: int | None) -> None:
+        self.world = world
+        self.alive = True
+        self.points = points
+
+    def point(self) -> None:
+        """An instruction before which the process may die."""
+        if self.points is not None and self.alive and not self.world.calm:
+            self.points -= 1
+            if self.points <= 0:
+                raise Crash
+
+
 class Event:
     """Something that will happen, unless it is cancelled."""
 
@@ -35,6 +56,9 @@ class Event:
 
     def cancel(self) -> None:
         self.call = None
+
+    def belongs_to(self, owner: object) -> bool:
+        return getattr(self.call, "__self__", None) is owner
 
     def when(self) -> float:
         return self.at_s
@@ -109,8 +133,14 @@ class World:
                 raise self.broken
         self.now_s = max(self.now_s, until_s)
 
-    def crash(self) -> None:
-        raise Crash
+    def run_only(self, wanted: Callable[[Event], bool], *, done: Callable[[], bool]) -> None:
+        """Let nothing but some events happen, whatever comes of it, until `done`."""
+        while self._heap and not done():
+            at_s, _, event = heappop(self._heap)
+            if event.call is not None and wanted(event):
+                self.now_s = at_s
+                with suppress(Exception):
+                    event.call(*event.args)
 
     # === chance
     def fault(self, probability: float) -> bool:
