@@ -7,7 +7,7 @@ start before it executes, answers recalls truthfully, and stops by itself when i
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskmaster_desktop.backend.core.instructions import Assignment, Sends
@@ -15,12 +15,14 @@ from taskmaster_desktop.backend.core.stimuli import (
     Finished,
     Heartbeat,
     OpenAttempt,
+    OutputReport,
     RecallAnswer,
     RecallResult,
     Report,
     Started,
 )
-from taskmaster_desktop.backend.model import Outcome
+from taskmaster_desktop.backend.model import Outcome, Stream
+from tests.helpers.sim_output import SimOutput
 from tests.helpers.sim_wire import Wire
 from tests.helpers.sim_world import Event
 
@@ -55,7 +57,7 @@ class Refused(NamedTuple):
 class Run:
     """An attempt in a slot."""
 
-    __slots__ = ("assignment", "event", "launched_s", "started_us", "stopping")
+    __slots__ = ("assignment", "event", "launched_s", "output", "started_us", "stopping")
 
     def __init__(self, assignment: Assignment, started_us: int) -> None:
         self.assignment = assignment
@@ -63,6 +65,7 @@ class Run:
         self.launched_s: float | None = None
         self.event: Event | None = None
         self.stopping = False
+        self.output = SimOutput()
 
 
 class SimAgent:
@@ -92,6 +95,7 @@ class SimAgent:
         self.waiting: OrderedDict[int, Assignment] = OrderedDict()
         self.running: dict[int, Run] = {}
         self.results: dict[int, Finished] = {}
+        self.outputs: dict[int, Run] = {}
         self.started_at: dict[int, int] = {}  # of results
         self.heard_s = self.world.now_s
         self.self_stop_s = 60.0
@@ -150,6 +154,8 @@ class SimAgent:
         self._out_started.clear()
         self._out_answers.clear()
         self._out_finished = list(self.results)
+        for run in self.outputs.values():
+            run.output.unsend()
         self._out_heartbeat = None
         self._drain_untold = self.draining
         attempts = [OpenAttempt(fence, False, False, 0) for fence in self.waiting]
@@ -246,6 +252,9 @@ class SimAgent:
             self._cancel(ref.task, ref.fence)
         for fence in sends.result_acks:
             self._forget(fence)
+        for fence, offset in sends.output_acks.items():
+            if fence in self.outputs:
+                self.outputs[fence].output.acknowledge(offset)
         if sends.drain:
             self.ordered = True
             self.drain()
@@ -278,6 +287,7 @@ class SimAgent:
             self._keep(Finished(task, fence, Outcome.CANCELLED, 0, "", self.world.wall_us, 0, 0, True), 0)
 
     def _forget(self, fence: int) -> None:
+        self.outputs.pop(fence, None)
         if self.results.pop(fence, None) is not None:
             self.judge.acknowledged_result(fence)
 
@@ -323,11 +333,20 @@ class SimAgent:
         run.launched_s = self.world.now_s
         self.world.note(self.id, "runs", ref.task, ref.fence)
         self.judge.begins(ref.task, ref.fence, self.id)
+        self.outputs[ref.fence] = run
         work = self.runtime.work_of(run.assignment)
+        for part in range(work.lines):
+            delay_s = work.duration_s * part / work.lines
+            self.world.after(delay_s, self._enter, self._print, run, f"line {part}\n")
         if work.kills_worker:
             self.runtime.agent_dies(self, "its task killed it")
         else:
             run.event = self.world.after(work.duration_s, self._enter_run, run, work.outcome)
+
+    def _print(self, run: Run, text: str) -> None:
+        if run.assignment.ref.fence in self.running:
+            run.output.add(text)
+            self._wake()
 
     def _enter_run(self, run: Run, outcome: Outcome) -> None:
         """A command ends by itself, whether or not its agent lives."""
@@ -354,6 +373,7 @@ class SimAgent:
         if run.launched_s is not None:
             self.world.note(self.id, "ends", ref.task, ref.fence, outcome)
             self.judge.ends(ref.fence, outcome)
+            self.judge.printed[ref.fence] = bytes(run.output.data)
             duration_us = round((self.world.now_s - run.launched_s) * 1e6)
         now_us = self.world.wall_us
         self._keep(
@@ -372,6 +392,13 @@ class SimAgent:
         self._wake()
 
     # === writing
+    def _take_output(self) -> Iterator[OutputReport]:
+        for fence, run in self.outputs.items():
+            taken = run.output.take()
+            if taken is not None:
+                ref = run.assignment.ref
+                yield OutputReport(ref.task, ref.attempt, fence, Stream.STDOUT, *taken)
+
     def _wake(self) -> None:
         if not self._flush_planned:
             self._flush_planned = True
@@ -383,16 +410,18 @@ class SimAgent:
         if not self.live or self.wire is None:
             return
         started, self._out_started = self._out_started, []
+        output = list(self._take_output())
         finished = [self.results[fence] for fence in self._out_finished if fence in self.results]
         self._out_finished = []
         answers, self._out_answers = self._out_answers, []
         beat, self._out_heartbeat = self._out_heartbeat, None
         draining, self._drain_untold = self._drain_untold, False
-        if started or finished or answers or beat or draining:
+        if started or output or finished or answers or beat or draining:
             self.wire.up.send(
                 Report(
                     session=self.session,
                     started=[told for _, told in started],
+                    output=output,
                     finished=finished,
                     recall_answers=answers,
                     heartbeat=beat,

@@ -11,6 +11,7 @@ from taskmaster_desktop.backend.core.instructions import Changes
 from taskmaster_desktop.backend.model import (
     ACTIVE_STATES,
     TERMINAL_STATES,
+    AttemptRecord,
     Outcome,
     TaskRecord,
     TaskState,
@@ -41,6 +42,7 @@ class Judge:
         acknowledged: tasks whose submission was answered.
         may_cancel, may_retry: tasks for which somebody asked for that, answered or not.
         taken: fences of attempts that an agent moved from waiting to running.
+        printed: by fence, what a command that ended had printed.
         unordered: by fence, how many workers died by nobody's order while they had it taken.
     """
 
@@ -55,6 +57,7 @@ class Judge:
         self.may_retry: set[int] = set()
         self.unordered: Counter[int] = Counter()
         self.newest_fence = 0
+        self.printed: dict[int, bytes] = {}
         self._due: dict[int, int] = {}
 
     def fail(self, why: str) -> None:
@@ -162,6 +165,7 @@ class Judge:
             self._check_outcomes(row, [attempt.outcome for attempt in history])
             for attempt in history:
                 self._check_outcome(attempt.fence, attempt.outcome, attempt.started_us is not None)
+                self._check_output(attempt)
             self._check_blame(row, fences)
 
     def _check_outcomes(self, row: TaskRecord, outcomes: list[Outcome]) -> None:
@@ -192,6 +196,13 @@ class Judge:
             self.fail(f"attempt {fence} is {outcome} and was never started")
         if outcome is Outcome.RECALLED and started:
             self.fail(f"attempt {fence} was recalled after its start")
+
+    def _check_output(self, attempt: AttemptRecord) -> None:
+        if attempt.outcome is Outcome.COMPLETED or attempt.outcome in CHARGED:
+            printed = self.printed[attempt.fence]
+            kept = bytes(self.store.output.get((attempt.task, attempt.attempt), b""))
+            if kept != printed:
+                self.fail(f"attempt {attempt.fence} printed {printed!r}, kept is {kept!r}")
 
     def _check_blame(self, row: TaskRecord, fences: list[int]) -> None:
         truly = sum(self.unordered[fence] for fence in fences)

@@ -20,6 +20,7 @@ from tests.helpers.sim_world import World
 class Work(NamedTuple):
     """What an execution will do."""
 
+    lines: int
     duration_s: float
     outcome: Outcome
     kills_worker: bool
@@ -109,7 +110,7 @@ class SimRuntime:
         outcome = Outcome.FAILED if attempt <= int(failing) else Outcome.COMPLETED
         if timeout_s is not None and duration_s > timeout_s:
             duration_s, outcome = timeout_s, Outcome.TIMEOUT
-        return Work(duration_s, outcome, kills_worker=attempt <= int(poison))
+        return Work(min(int(duration_s * 2), 8), duration_s, outcome, kills_worker=attempt <= int(poison))
 
     def agent_exits(self, agent: SimAgent, why: str) -> None:
         """It ends by itself, its commands first."""

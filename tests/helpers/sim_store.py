@@ -14,6 +14,7 @@ from taskmaster_desktop.backend.model import (
     BatchRecord,
     EventRecord,
     LoadedTasks,
+    OutputChunk,
     Recovery,
     TaskFilter,
     TaskRecord,
@@ -39,6 +40,7 @@ class MemoryStore:
         self.workers: dict[int, WorkerRecord] = {}
         self.attempts: list[AttemptRecord] = []
         self.events: list[EventRecord] = []
+        self.output: dict[tuple[int, int], bytearray] = {}  # by task and attempt
         self.groups = 0
         self._fences: set[int] = set()
 
@@ -80,6 +82,8 @@ class MemoryStore:
         self.workers.update(changes.workers)
         self.attempts += changes.attempts
         self.events += changes.events
+        for chunk in changes.output:
+            self._put_output(chunk)
         if changes.totals is not None:
             self.totals = changes.totals
 
@@ -101,6 +105,12 @@ class MemoryStore:
             raise StaleWrite(f"task {record.number} was expected to be {guard}, it is {stored}")
         if stored[:IMMUTABLE_FIELDS] != record[:IMMUTABLE_FIELDS]:
             raise StaleWrite(f"an immutable field of task {record.number} changed: {stored} -> {record}")
+
+    def _put_output(self, chunk: OutputChunk) -> None:
+        kept = self.output.setdefault((chunk.task, chunk.attempt), bytearray())
+        if chunk.offset > len(kept):
+            raise StaleWrite(f"output of task {chunk.task} lacks bytes {len(kept)} to {chunk.offset}")
+        kept += chunk.data[len(kept) - chunk.offset :]
 
     # === reading for the core
     def read_ready(self, request: ReadReady) -> LoadedTasks:
