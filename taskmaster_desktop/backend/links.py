@@ -118,12 +118,14 @@ class Links:
         for chunk in report.output:
             end = chunk.offset + len(chunk.data)
             acks[chunk.fence] = end
-            if chunk.offset < self._output_seen.get(chunk.fence, 0) or not holds(report.session, chunk.fence):
+            seen = self._output_seen.get(chunk.fence, 0)
+            if end <= seen or not holds(report.session, chunk.fence):
                 continue  # sent again, or of an attempt that does not count any more
             self._output_seen[chunk.fence] = end
-            group.changes.output.append(
-                OutputChunk(chunk.task, chunk.attempt, chunk.offset, chunk.stream, chunk.data)
-            )
+            # A chunk that is sent again may have grown meanwhile; only what is new of it counts.
+            start = max(chunk.offset, seen)
+            data = chunk.data[start - chunk.offset :]
+            group.changes.output.append(OutputChunk(chunk.task, chunk.attempt, start, chunk.stream, data))
         group.send(report.session, Sends(output_acks=acks))
 
     # === what is durable goes out

@@ -139,6 +139,9 @@ def core_goes_on_after_a_failed_commit(patch: pytest.MonkeyPatch) -> None:
         if done.exception() is None:
             self._carry_out(group, done.result())
         else:
+            for _, future in group.calls:
+                future.set_exception(done.exception())
+            group.calls.clear()
             self._carry_out(group, ([LoadedTasks(tasks=(), batches=())] * len(group.reads), []))
 
     patch.setattr(Coordinator, "_written", written)
