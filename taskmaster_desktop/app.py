@@ -20,7 +20,6 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -34,6 +33,7 @@ from taskmaster_desktop.backend.fleet.process import ProcessRuntime
 from taskmaster_desktop.backend.ports import Clock, WorkerDoor, WorkerRuntime
 from taskmaster_desktop.backend.rpc.server import GrpcDoor
 from taskmaster_desktop.backend.store import OpenedStore, Retention, open_store
+from taskmaster_desktop.backend.store_thread import StoreThread
 from taskmaster_desktop.paths import make_private_folder
 from taskmaster_desktop.settings import Settings
 
@@ -124,9 +124,9 @@ class App:
             make_private_folder(self.settings.data_dir)
             opened = open_store(self._database(), retention=self._retention())
             below.callback(opened.close)
-            writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-writer")
-            below.callback(writer.shutdown)
-            engine = self._build_engine(opened, writer)
+            store_thread = StoreThread(self._clock)
+            below.callback(store_thread.close)
+            engine = self._build_engine(opened, store_thread)
             engine.start()
             below.callback(engine.stop, grace_s=0.0)
             self._apply_wishes(engine)
@@ -162,14 +162,14 @@ class App:
             max_output_bytes=int(self.settings.retention_bytes),
         )
 
-    def _build_engine(self, opened: OpenedStore, writer: ThreadPoolExecutor) -> Engine:
+    def _build_engine(self, opened: OpenedStore, store_thread: StoreThread) -> Engine:
         runtime: WorkerRuntime = ProcessRuntime(self.settings.data_dir)
         door: WorkerDoor = GrpcDoor(self.settings.data_dir, opened.instance_id, clock=self._clock)
         if self._wrap_door is not None:
             door = self._wrap_door(door)
         return Engine(
             store=opened.store,
-            store_thread=writer,
+            store_thread=store_thread,
             query=opened.query,
             runtime=runtime,
             door=door,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from typing import Any, Protocol
 
 from taskmaster_desktop.backend.core import stimuli
@@ -21,6 +21,7 @@ from taskmaster_desktop.backend.errors import EngineDown, EnvironmentProblem, Ta
 from taskmaster_desktop.backend.group import Group, StoreCall
 from taskmaster_desktop.backend.model import LoadedTasks, Recovery
 from taskmaster_desktop.backend.ports import Clock, StaleEpoch, Store, Tidied
+from taskmaster_desktop.backend.store_thread import StoreCalls
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class Coordinator:
         self,
         *,
         store: Store,
-        store_thread: Executor,
+        store_thread: StoreCalls,
         clock: Clock,
         policy: Policy,
         effects: Effects,
@@ -166,16 +167,26 @@ class Coordinator:
             group, self._group = self._group, Group()
             if group.needs_store:
                 machine = self._machine
-                self._on_store_thread(
-                    lambda: group.write(self._store), lambda done: self._written(group, machine, done)
-                )
+                self._await(self._write(group), lambda done: self._written(group, machine, done))
             else:
                 self._carry_out(group, ([], []))
         elif self._tidy_wanted is not None:
             now_us = self.now_us()
-            self._on_store_thread(lambda: self._store.tidy(now_us), self._tidied)
+            self._await(self._store_thread.submit(lambda: self._store.tidy(now_us)), self._tidied)
 
-    def _on_store_thread(self, call: Callable[[], Any], then: Callable[[Future[Any]], None]) -> None:
+    def _write(self, group: Group) -> Future[Written]:
+        def call() -> Written:
+            return group.write(self._store)
+
+        if group.calls:
+            return self._store_thread.submit(call)
+        return self._store_thread.write(call, rows=group.rows)
+
+    def _await(self, done: Future[Any], then: Callable[[Future[Any]], None]) -> None:
+        """Go on with what the store was asked for once it is done, which it may be already."""
+        if done.done():
+            then(done)
+            return
         loop = asyncio.get_running_loop()
 
         def back() -> None:
@@ -183,7 +194,7 @@ class Coordinator:
             then(done)
             self._plan_pump()
 
-        self._writing = done = self._store_thread.submit(call)
+        self._writing = done
         done.add_done_callback(lambda _: loop.call_soon_threadsafe(back))
 
     def _written(self, group: Group, machine: Machine, done: Future[Written]) -> None:
@@ -195,7 +206,6 @@ class Coordinator:
         elif error is not None:
             self._fail(group, error)
         else:
-            self._pump()  # the next group is written while the effects of this one are carried out
             self._carry_out(group, done.result())
 
     def _carry_out(self, group: Group, written: Written) -> None:

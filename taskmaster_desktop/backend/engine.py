@@ -11,7 +11,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor, Future, InvalidStateError
+from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
 from taskmaster_desktop.backend import events
@@ -27,6 +27,7 @@ from taskmaster_desktop.backend.links import Links
 from taskmaster_desktop.backend.model import BatchRecord, Totals
 from taskmaster_desktop.backend.ports import Clock, Ended, Query, StaleEpoch, Store, WorkerDoor, WorkerRuntime
 from taskmaster_desktop.backend.requests import Requests
+from taskmaster_desktop.backend.store_thread import StoreCalls
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class Engine:
     """Implements `BackendApi`. Owns neither the store nor its thread.
 
     Args:
-        store_thread: one thread on which `store` is called, in order.
+        store_thread: where `store` is called.
         validate: check the core's invariants after every stimulus; for tests.
     """
 
@@ -48,7 +49,7 @@ class Engine:
         self,
         *,
         store: Store,
-        store_thread: Executor,
+        store_thread: StoreCalls,
         query: Query,
         runtime: WorkerRuntime,
         door: WorkerDoor,

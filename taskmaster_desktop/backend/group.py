@@ -73,6 +73,11 @@ class Group:
     def needs_store(self) -> bool:
         return bool(self.changes or self.reads or self.calls)
 
+    @property
+    def rows(self) -> int:
+        """How much there is to write and to read, in rows to write: one costs as much as four to read."""
+        return self.changes.rows + sum(read.limit for read in self.reads) // 4
+
     def write(self, store: Store) -> tuple[list[LoadedTasks], list[Any]]:
         """Commit, then read what was asked for. An error of a read counts as one of the commit."""
         if self.changes:

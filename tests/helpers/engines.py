@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from taskmaster_desktop.backend.model import (
 from taskmaster_desktop.backend.ports import Store
 from taskmaster_desktop.backend.rpc.server import GrpcDoor
 from taskmaster_desktop.backend.store import open_store
+from taskmaster_desktop.backend.store_thread import StoreThread
 from tests.helpers.eventually import eventually
 
 LIMIT_S = 30.0
@@ -109,7 +109,7 @@ def running_engine(
 ) -> Iterator[Running]:
     """An engine on `folder`; with `leave` it ends as in a crash, its workers live on."""
     opened = open_store(folder)
-    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-writer")
+    thread = StoreThread(SystemClock())
     runtime = ProcessRuntime(folder)
     engine = Engine(
         store=wrap_store(opened.store),
@@ -134,5 +134,5 @@ def running_engine(
             engine.abandon()
         else:
             engine.stop(grace_s=0)
-        thread.shutdown()
+        thread.close()
         opened.close()

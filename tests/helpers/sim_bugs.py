@@ -151,13 +151,13 @@ def core_goes_on_after_a_failed_commit(patch: pytest.MonkeyPatch) -> None:
 def core_hears_of_its_group_after_the_next_was_begun(patch: pytest.MonkeyPatch) -> None:
     """Two groups are written at a time, and the later one may come back first."""
     patch.setattr(SimThread, "_order", lambda self: self._world.random.randrange(len(self._calls)))
-    original = Coordinator._on_store_thread
+    original = Coordinator._await
 
-    def on_store_thread(self: Coordinator, call: Any, then: Any) -> None:
-        original(self, call, then)
+    def await_nothing(self: Coordinator, done: Any, then: Any) -> None:
+        original(self, done, then)
         self._writing = None
 
-    patch.setattr(Coordinator, "_on_store_thread", on_store_thread)
+    patch.setattr(Coordinator, "_await", await_nothing)
 
 
 # === deaths and recalls

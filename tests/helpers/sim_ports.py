@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from typing import Any
 
 from taskmaster_desktop.backend.clock import Moment
@@ -63,8 +63,9 @@ class SimStore:
         return tuple(self._database.workers.values())
 
 
-class SimThread(Executor):
-    """The store's thread: one call after another, each taking its time; it dies with the process."""
+class SimThread:
+    """The store's calls: one after another, each taking its time, or at once where a group is short; they
+    die with the process."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -73,15 +74,27 @@ class SimThread(Executor):
         self._event: Event | None = None
         self._under_way: Future[Any] | None = None
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+    def submit(self, call: Callable[[], Any], /) -> Future[Any]:
         future: Future[Any] = Future()
         if self._process.alive:
             self._process.point()
-            self._calls.append((fn, future))
+            self._calls.append((call, future))
             if self._event is None:
                 self._next()
         else:
             future.set_exception(EnvironmentProblem("The process is dead.", fix=""))
+        return future
+
+    def write(self, call: Callable[[], Any], *, rows: int) -> Future[Any]:
+        if not self._process.alive or self._event is not None or self._world.random.random() < 0.5:
+            return self.submit(call)
+        self._process.point()
+        future: Future[Any] = Future()
+        try:
+            future.set_result(self._call(call))
+        except EnvironmentProblem as problem:
+            future.set_exception(problem)
+        self._process.point()
         return future
 
     def _next(self) -> None:
@@ -97,21 +110,27 @@ class SimThread(Executor):
         return 0
 
     def _work(self) -> None:
-        """The call itself. What is no fault of the disk's is a bug and ends the simulation."""
         world = self._world
-        fn, future = self._calls.pop(self._order())
+        call, future = self._calls.pop(self._order())
         self._under_way = future
         error = None
         result = None
-        if world.fault(0.004):
-            error = EnvironmentProblem("The disk is full.", fix="")
-        else:
-            result = fn()
-            if world.fault(0.002):
-                error = EnvironmentProblem("The disk failed at the end of the commit.", fix="")
+        try:
+            result = self._call(call)
+        except EnvironmentProblem as problem:
+            error = problem
         # The transaction is over; the engine's loop hears of it a little later.
         delay_s = 0.0 if world.random.random() < 0.2 else world.delay_s(0.0, 0.002)
         self._event = world.after(delay_s, self._tell, future, result, error)
+
+    def _call(self, call: Callable[[], Any]) -> Any:
+        """The call itself. What is no fault of the disk's is a bug and ends the simulation."""
+        if self._world.fault(0.004):
+            raise EnvironmentProblem("The disk is full.", fix="")
+        result = call()
+        if self._world.fault(0.002):
+            raise EnvironmentProblem("The disk failed at the end of the commit.", fix="")
+        return result
 
     def _tell(self, future: Future[Any], result: Any, error: Exception | None) -> None:
         self._event = None

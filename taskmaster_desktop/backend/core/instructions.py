@@ -88,6 +88,12 @@ class Changes:
         return self.totals is not None or bool(self.new or self.tasks or self.batches or self.attempts
                                                or self.workers or self.events or self.output)  # fmt: skip
 
+    @property
+    def rows(self) -> int:
+        """About how many rows there are to write."""
+        return (sum(new.batch.size for new in self.new) + len(self.tasks) + len(self.attempts)
+                + len(self.events) + len(self.output))  # fmt: skip
+
     def merge(self, later: Changes) -> None:
         """Take over what happened after the changes already here."""
         tasks = self.tasks

@@ -7,7 +7,7 @@ complete: every stored task whose key is at most `boundary` is in the window; No
 from __future__ import annotations
 
 from collections.abc import Sequence
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 
 Key = tuple[int, int]
 """(rank, number) for ready tasks, (due_us, number) for delayed ones."""
@@ -90,6 +90,6 @@ class Window:
         return keys
 
     def put(self, keys: Sequence[Key]) -> None:
-        """Add keys accepted by `fill`."""
-        self._heap.extend(keys)
-        heapify(self._heap)
+        """Add keys accepted by `fill`, in order. All are beyond what is here, so each push is one comparison."""
+        for key in keys:
+            heappush(self._heap, key)
