@@ -102,7 +102,7 @@ class Agent:
         dev_null = os.open(os.devnull, os.O_RDONLY)
         self._outbox = Outbox()
         shop = Workshop(loop=loop, exits=exits, oom=oom, folders=folders, dev_null=dev_null)
-        launchpad = Launchpad(shop, worker_name=self._bundle.name)
+        launchpad = Launchpad(shop, worker_name=self._bundle.name, env=self._bundle.env)
         self._table = AttemptTable(slots=self._bundle.slots, outbox=self._outbox, launcher=launchpad)
         loneliness = Loneliness(loop, self._stopped)
         for number in (signal.SIGTERM, signal.SIGINT):

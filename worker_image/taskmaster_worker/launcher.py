@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Mapping
 
 from taskmaster_worker._pb import worker_pb2 as pb
 from taskmaster_worker.attempts import Execution, RunningAttempt, WorkError
@@ -20,10 +21,11 @@ PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 class Launchpad:
     """Makes the execution of one assignment after another."""
 
-    def __init__(self, shop: Workshop, *, worker_name: str) -> None:
+    def __init__(self, shop: Workshop, *, worker_name: str, env: Mapping[str, str]) -> None:
         self._shop = shop
         self._worker_name = worker_name
         self._base_env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        self._base_env.update(env)
         self._base_env["TASKMASTER_WORKER"] = worker_name
 
     def __call__(self, assign: pb.Assign, run: RunningAttempt) -> Execution:

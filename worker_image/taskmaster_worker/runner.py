@@ -236,14 +236,14 @@ class CommandExecution:
         self._report(code if code is not None else 0)
 
     def _report(self, code: int) -> None:
-        if code >= 0:
+        # A shell whose command is killed by a signal ends with 128 and its number.
+        by_kill = code in (-signal.SIGKILL, 128 + signal.SIGKILL)
+        if by_kill and not self._killed and self._shop.oom.read() > self._oom_before:
+            self._run.ended(128 + signal.SIGKILL, "killed because memory ran out", out_of_memory=True)
+        elif code >= 0:
             self._run.ended(code, f"exit code {code}" if code else "")
-            return
-        number = -code
-        if number == signal.SIGKILL and not self._killed and self._shop.oom.read() > self._oom_before:
-            self._run.ended(128 + number, "killed because memory ran out", out_of_memory=True)
-            return
-        self._run.ended(128 + number, f"ended by signal {_signal_name(number)}")
+        else:
+            self._run.ended(128 - code, f"ended by signal {_signal_name(-code)}")
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -26,7 +26,7 @@ class BundleError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """All an agent is told at its start. `endpoints` are tried in order."""
+    """All an agent is told at its start. `endpoints` are tried in order; commands get `env`, which may be secret."""
 
     worker_id: str
     name: str
@@ -37,6 +37,7 @@ class Bundle:
     cert_pem: bytes = field(repr=False)
     key_pem: bytes = field(repr=False)
     work_dir: str | None = None
+    env: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 def read_bundle(fd: int, timeout_s: float = READ_TIMEOUT_S) -> Bundle:
@@ -90,7 +91,18 @@ def parse_bundle(text: bytes) -> Bundle:
         cert_pem=_text(fields, "cert_pem").encode(),
         key_pem=_text(fields, "key_pem").encode(),
         work_dir=work_dir or None,
+        env=_texts(fields.get("env")),
     )
+
+
+def _texts(value: object) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(
+        isinstance(part, str) for pair in value.items() for part in pair
+    ):
+        raise BundleError("`env` in the start-up bundle must map names to text")
+    return value
 
 
 def _text(fields: dict[str, Any], name: str) -> str:
