@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
@@ -11,7 +11,7 @@ from taskmaster_desktop.backend.commands import Command
 from taskmaster_desktop.backend.core.stimuli import Heartbeat
 from taskmaster_desktop.backend.events import Listener
 from taskmaster_desktop.backend.model import BatchRecord, Totals
-from taskmaster_desktop.backend.ports import Query
+from taskmaster_desktop.backend.ports import Query, Sighting
 
 
 class Submitted(NamedTuple):
@@ -68,6 +68,14 @@ class BackendApi(Protocol):
     @property
     def trouble(self) -> str | None:
         """Why nothing can be written at the moment, with the fix."""
+
+    @property
+    def fleet_trouble(self) -> str | None:
+        """Why workers can neither be started nor ended at the moment, with the fix."""
+
+    @property
+    def sightings(self) -> Mapping[str, Sighting]:
+        """How the runtime saw its living workers last, by worker id; empty where it sees no more than life."""
 
     def worker_log(self, worker: int, *, tail_bytes: int = 65_536) -> Future[bytes]:
         """The end of a worker's own log."""

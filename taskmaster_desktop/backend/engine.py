@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
@@ -24,8 +24,17 @@ from taskmaster_desktop.backend.errors import EngineDown, EnvironmentProblem, Ta
 from taskmaster_desktop.backend.group import Group
 from taskmaster_desktop.backend.hands import Hands
 from taskmaster_desktop.backend.links import Links
-from taskmaster_desktop.backend.model import BatchRecord, Totals
-from taskmaster_desktop.backend.ports import Clock, Ended, Query, StaleEpoch, Store, WorkerDoor, WorkerRuntime
+from taskmaster_desktop.backend.model import BatchRecord, Level, Totals
+from taskmaster_desktop.backend.ports import (
+    Clock,
+    Ended,
+    Query,
+    Sighting,
+    StaleEpoch,
+    Store,
+    WorkerDoor,
+    WorkerRuntime,
+)
 from taskmaster_desktop.backend.requests import Requests
 from taskmaster_desktop.backend.store_thread import StoreCalls
 
@@ -59,9 +68,10 @@ class Engine:
         validate: bool = False,
     ) -> None:
         self.query = query
-        self.totals = Totals()  # written by the loop, read by all; so are the next two
+        self.totals = Totals()  # written by the loop, read by all; so are the next three
         self.changes = 0
         self.trouble: str | None = None
+        self.fleet_trouble: str | None = None
         self.fatal: BaseException | None = None  # why the engine ended by itself; written by its thread
         self._runtime = runtime
         self._door = door
@@ -149,10 +159,10 @@ class Engine:
     async def _main(self, ready: Future[None]) -> None:
         self._loop = asyncio.get_running_loop()
         try:
+            self._runtime.watch(self)
             await self._runtime.start()
-            self._runtime.watch(self._worker_ended)
             await self._begin()
-            await self._door.start(self._links)
+            await self._door.start(self._links, self._runtime.listen_hosts)
             self._coordinator.feed(stimuli.Tick())
             self.spawn(self._keep_tidy())
             ready.set_result(None)
@@ -289,13 +299,28 @@ class Engine:
         if error is not None and not isinstance(error, EngineDown):
             logger.error("a side task failed", exc_info=error)
 
-    def _worker_ended(self, worker_id: str, end: Ended) -> None:
-        if self._coordinator.running:
-            number = self._coordinator.machine.worker_number(worker_id)
-            if number is not None:
-                self._coordinator.feed(
-                    stimuli.WorkerEnded(worker=number, reason=end.reason, clean=end.clean, oom=end.oom)
+    # === RuntimeWatcher (loop)
+    def worker_ended(self, worker_id: str, ended: Ended) -> None:
+        if not self._coordinator.running:
+            return
+        number = self._coordinator.machine.worker_number(worker_id)
+        if number is not None:
+            self._coordinator.feed(
+                stimuli.WorkerEnded(
+                    worker=number,
+                    reason=ended.reason,
+                    clean=ended.clean,
+                    oom=ended.oom,
+                    excused=ended.excused,
                 )
+            )
+
+    def runtime_trouble(self, trouble: str | None) -> None:
+        self.fleet_trouble = trouble
+
+    def runtime_news(self, level: Level, message: str) -> None:
+        if self._coordinator.running:
+            self._coordinator.feed(stimuli.RuntimeNews(level=level, message=message))
 
     async def _keep_tidy(self) -> None:
         """Retention: slice after slice while there is something to do, then a long pause."""
@@ -306,6 +331,10 @@ class Engine:
             pause_s = TIDY_SLICE_PAUSE_S if more else TIDY_PAUSE_S
 
     # === BackendApi (any thread)
+    @property
+    def sightings(self) -> Mapping[str, Sighting]:
+        return self._runtime.sightings
+
     @property
     def usage(self) -> dict[int, Heartbeat]:
         return self._links.usage

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -13,6 +13,7 @@ from taskmaster_desktop.backend.model import (
     AttemptRecord,
     BatchRecord,
     EventRecord,
+    Level,
     LoadedTasks,
     OutputChunk,
     Recovery,
@@ -131,11 +132,39 @@ class Ended:
         reason: one clause for people, such as "killed by signal 9".
         clean: it ended by itself with exit code 0.
         oom: the system killed it for want of memory.
+        excused: what runs the workers went down with it, so no task is to blame.
     """
 
     reason: str
     clean: bool = False
     oom: bool = False
+    excused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """How a runtime saw a living worker last.
+
+    Attributes:
+        name: what it is called there now, such as a container's name.
+        paused: it is frozen from outside; its lease runs on.
+    """
+
+    name: str
+    paused: bool = False
+
+
+class RuntimeWatcher(Protocol):
+    """Who hears from a runtime, on the engine's loop."""
+
+    def worker_ended(self, worker_id: str, ended: Ended) -> None:
+        """Called once for each worker whose end is confirmed."""
+
+    def runtime_trouble(self, trouble: str | None) -> None:
+        """What runs the workers does not answer, in one sentence; None: it answers again."""
+
+    def runtime_news(self, level: Level, message: str) -> None:
+        """Something for the activity log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +189,10 @@ class WorkerRuntime(Protocol):
     """How long a worker may be alone before it stops by itself."""
     confirms_death: bool
     """Whether `kill` can tell that nothing of the worker is left."""
+    listen_hosts: tuple[str, ...]
+    """Known after `start`: this machine's addresses, beside the loopback, at which its workers reach it."""
+    sightings: Mapping[str, Sighting]
+    """By worker id, where the runtime sees more than life and death; written by the loop, read by all."""
 
     async def start(self) -> None:
         """Make ready; raises EnvironmentProblem where that is impossible."""
@@ -167,8 +200,8 @@ class WorkerRuntime(Protocol):
     async def close(self) -> None:
         """Let go of everything without ending any worker."""
 
-    def watch(self, on_ended: Callable[[str, Ended], None]) -> None:
-        """Name the callback that hears of each worker's confirmed end, once, on the engine's loop."""
+    def watch(self, watcher: RuntimeWatcher) -> None:
+        """Name who hears of ends and of trouble; before `start`."""
 
     async def launch(self, worker: WorkerRecord, secret: WorkerSecret) -> str:
         """Start a worker and return its handle; raises EnvironmentProblem."""
@@ -177,7 +210,7 @@ class WorkerRuntime(Protocol):
         """Ask it to drain and end (TERM); returns at once."""
 
     async def kill(self, worker: WorkerRecord) -> None:
-        """SIGKILL it with everything it started; its end is reported through `watch`."""
+        """SIGKILL it with everything it started; its end is reported to the watcher."""
 
     async def observe(self) -> Sequence[ObservedWorker]:
         """All workers of this instance that left a trace, living or not; begins to watch the living."""
@@ -243,8 +276,10 @@ class SessionHandler(Protocol):
 class WorkerDoor(Protocol):
     """Where workers connect: listens, authenticates, speaks the worker protocol."""
 
-    async def start(self, handler: SessionHandler) -> None:
-        """Raises EnvironmentProblem where no endpoint can be opened."""
+    async def start(self, handler: SessionHandler, hosts: Sequence[str] = ()) -> None:
+        """Listen on a Unix socket, the loopback and as many of `hosts` as can be opened.
+
+        Raises EnvironmentProblem where no endpoint can be opened."""
 
     async def close(self) -> None: ...
 

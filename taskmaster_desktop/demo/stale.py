@@ -7,6 +7,7 @@ engine's loop.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from taskmaster_desktop.backend.core.stimuli import Finished, Report
 from taskmaster_desktop.backend.model import Outcome, WorkerRecord
@@ -36,10 +37,10 @@ class ReplayingDoor:
         self._handler.report(Report(session=max(self._living), finished=(claim,)))
 
     # === the door, as the engine sees it
-    async def start(self, handler: SessionHandler) -> None:
+    async def start(self, handler: SessionHandler, hosts: Sequence[str] = ()) -> None:
         self._handler = handler
         self._loop = asyncio.get_running_loop()
-        await self._inner.start(self)
+        await self._inner.start(self, hosts)
 
     async def close(self) -> None:
         await self._inner.close()

@@ -13,6 +13,7 @@ from taskmaster_desktop.backend.fleet.process import ProcessRuntime
 from taskmaster_desktop.backend.ports import Ended
 from tests.helpers.eventually import until
 from tests.helpers.leaks import RUN_MARK
+from tests.helpers.watching import Watching
 from tests.helpers.worker_records import stub_command, worker_record, worker_secret
 
 
@@ -29,7 +30,7 @@ class Fleet:
             extra_env={RUN_MARK: os.environ[RUN_MARK]},
             **options,  # type: ignore[arg-type]
         )
-        self.runtime.watch(self._on_ended)
+        self.runtime.watch(Watching(self._on_ended))
 
     def _on_ended(self, worker_id: str, ended: Ended) -> None:
         self.leftovers.append(members(self.pid(worker_id)))

@@ -14,8 +14,14 @@ from taskmaster_desktop.backend.clock import Moment
 from taskmaster_desktop.backend.core.instructions import Changes, ReadDelayed, ReadReady, Sends
 from taskmaster_desktop.backend.errors import EnvironmentProblem
 from taskmaster_desktop.backend.model import BatchRecord, LoadedTasks, Recovery, TaskFilter, WorkerRecord
-from taskmaster_desktop.backend.ports import Ended, ObservedWorker, SessionHandler, SessionRefused, Tidied
 from taskmaster_desktop.backend.ports import Hello as PortHello
+from taskmaster_desktop.backend.ports import (
+    ObservedWorker,
+    RuntimeWatcher,
+    SessionHandler,
+    SessionRefused,
+    Tidied,
+)
 from tests.helpers.sim_agent import Hello, Refused, SimAgent, Welcome
 from tests.helpers.sim_runtime import SimRuntime
 from tests.helpers.sim_store import MemoryStore
@@ -164,6 +170,7 @@ class SimPort:
     """`ports.WorkerRuntime` of one process, over the workers that outlive it."""
 
     name = "simulated"
+    listen_hosts = ()
 
     def __init__(self, process: Process, runtime: SimRuntime, *, self_stop_s: float) -> None:
         self._process = process
@@ -175,9 +182,10 @@ class SimPort:
 
     async def close(self) -> None: ...
 
-    def watch(self, on_ended: Callable[[str, Ended], None]) -> None:
+    def watch(self, watcher: RuntimeWatcher) -> None:
         loop = asyncio.get_running_loop()
-        self._runtime.on_ended = lambda worker_id, end: loop.call_soon(on_ended, worker_id, end) and None
+        ended = watcher.worker_ended
+        self._runtime.on_ended = lambda worker_id, end: loop.call_soon(ended, worker_id, end) and None
 
     async def launch(self, worker: WorkerRecord, secret: object) -> str:
         self._process.point()
@@ -260,7 +268,7 @@ class SimDoor:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._admissions: set[asyncio.Task[None]] = set()
 
-    async def start(self, handler: SessionHandler) -> None:
+    async def start(self, handler: SessionHandler, hosts: Sequence[str] = ()) -> None:
         self._handler = handler
         self._loop = asyncio.get_running_loop()
         self._runtime.connect = self._accept

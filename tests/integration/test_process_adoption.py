@@ -21,6 +21,7 @@ from tests.helpers.eventually import eventually, until
 from tests.helpers.leaks import RUN_MARK
 from tests.helpers.process_fleet import Start, fleets_in, members
 from tests.helpers.rpc_peer import RecordingHandler, assignment
+from tests.helpers.watching import Watching
 from tests.helpers.worker_records import worker_record
 
 SHORT_ENGINE = Path(__file__).parent.parent / "helpers" / "short_engine.py"
@@ -134,7 +135,7 @@ async def kill_the_real_agent(runtime: ProcessRuntime, door: GrpcDoor, handler: 
     handle = await runtime.launch(WORKER, door.secret_for(WORKER))
     pid = int(handle.partition(":")[0])
     ended: list[tuple[Ended, int]] = []
-    runtime.watch(lambda _, end: ended.append((end, members(pid))))
+    runtime.watch(Watching(lambda _, end: ended.append((end, members(pid)))))
     await until(lambda: handler.links, timeout_s=20)
     assert handler.hellos[0].worker_id == "w-1"
     assert linux.has_mark(pid, b"TASKMASTER_WORKER=w1")

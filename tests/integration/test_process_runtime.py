@@ -19,6 +19,7 @@ from taskmaster_desktop.backend.fleet.process import ProcessRuntime
 from taskmaster_desktop.backend.ports import Ended
 from tests.helpers.eventually import until
 from tests.helpers.process_fleet import Start, fleets_in, members
+from tests.helpers.watching import Watching
 from tests.helpers.worker_records import STUB_KEY, stub_command, worker_record, worker_secret
 
 SHORT_ENGINE = Path(__file__).parent.parent / "helpers" / "short_engine.py"
@@ -188,10 +189,10 @@ async def test_a_bug_in_who_listens_is_logged_and_hurts_nobody_else(
 
     fleet = await start()
     await fleet.launch("w-0")
-    fleet.runtime.watch(bug)
+    fleet.runtime.watch(Watching(bug))
     await fleet.runtime.kill(worker_record("w-0"))
     await until(lambda: "ZeroDivisionError: bug" in caplog.text)
-    fleet.runtime.watch(fleet._on_ended)
+    fleet.runtime.watch(Watching(fleet._on_ended))
     await fleet.launch()
     await fleet.runtime.kill(WORKER)
     await fleet.one_end()
@@ -215,7 +216,7 @@ async def test_the_secret_is_nowhere_to_be_read(start: Start, monkeypatch: pytes
     assert not [path for path in files if secret in path.read_bytes()]
     log = fleet.data_dir / "workers/w-1/agent.log"
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
-    bundle = "ca_pem cert_pem endpoints key_pem name server_name slots work_dir worker_id"
+    bundle = "ca_pem cert_pem endpoints env key_pem name server_name slots work_dir worker_id"
     assert log.read_text() == f"ready {bundle}\n"
 
 
@@ -293,7 +294,7 @@ async def test_without_a_trace_on_disk_nothing_is_left_running(
 async def test_an_agent_that_dies_before_it_reads_its_secret(tmp_path: Path) -> None:
     ended: list[Ended] = []
     runtime = ProcessRuntime(tmp_path, command=[sys.executable, "-c", "import os; os.close(0); os._exit(3)"])
-    runtime.watch(lambda _, end: ended.append(end))
+    runtime.watch(Watching(lambda _, end: ended.append(end)))
     await runtime.start()
     await runtime.launch(WORKER, worker_secret("w-1"))
     await until(lambda: ended)

@@ -11,6 +11,7 @@ from taskmaster_desktop.backend.core.state import State
 from taskmaster_desktop.backend.core.stimuli import (
     LaunchFailed,
     OrderKill,
+    RuntimeNews,
     Scale,
     SetSelfHeal,
     Shutdown,
@@ -113,7 +114,13 @@ def launch_failed(state: State, news: LaunchFailed) -> None:
 def worker_ended(state: State, news: WorkerEnded) -> None:
     worker = state.workers.get(news.worker)
     if worker is not None:
-        sessions.ended(state, worker, reason=news.reason, clean=news.clean, oom=news.oom)
+        sessions.ended(
+            state, worker, reason=news.reason, clean=news.clean, oom=news.oom, excused=news.excused
+        )
+
+
+def runtime_news(state: State, news: RuntimeNews) -> None:
+    state.log(news.level, "runtime", news.message)
 
 
 def reconcile(state: State) -> None:

@@ -183,6 +183,7 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     stimuli.WorkerLaunched: fleet.launched,
     stimuli.LaunchFailed: fleet.launch_failed,
     stimuli.WorkerEnded: fleet.worker_ended,
+    stimuli.RuntimeNews: fleet.runtime_news,
     stimuli.ReadyRead: _ready_read,
     stimuli.DelayedRead: _delayed_read,
     stimuli.Removed: requests.removed,

@@ -189,9 +189,11 @@ def order_kill(state: State, worker: Worker) -> None:
         state.out.actions.append(KillWorker(worker=worker.record()))
 
 
-def ended(state: State, worker: Worker, *, reason: str, clean: bool, oom: bool) -> None:
+def ended(
+    state: State, worker: Worker, *, reason: str, clean: bool, oom: bool, excused: bool = False
+) -> None:
     """Its death is confirmed: what it held goes elsewhere."""
-    blamed = not clean and not worker.ended and not worker.adopted and not state.shutting_down
+    blamed = not (clean or excused or worker.ended or worker.adopted or state.shutting_down)
     why = worker.ended or reason
     ordered = bool(worker.ended)
     for task in list(worker.tasks.values()):

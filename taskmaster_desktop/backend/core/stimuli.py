@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from taskmaster_desktop.backend.model import LoadedTasks, Outcome, Stream, TaskOptions
+from taskmaster_desktop.backend.model import Level, LoadedTasks, Outcome, Stream, TaskOptions
 
 
 # === what people ask for
@@ -200,6 +200,15 @@ class WorkerEnded:
     reason: str
     clean: bool = False
     oom: bool = False
+    excused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeNews:
+    """Something about what runs the workers, for the activity log."""
+
+    level: Level
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,6 +259,7 @@ Stimulus = (
     | WorkerLaunched
     | LaunchFailed
     | WorkerEnded
+    | RuntimeNews
     | ReadyRead
     | DelayedRead
     | Removed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from taskmaster_desktop.backend.fleet.linux import ProcessRef, boot_id
 from taskmaster_desktop.backend.fleet.worker_folder import LOG_NAME, WORK_NAME, Trace, WorkerFolders
+from taskmaster_desktop.backend.handover import bundle_of
 from taskmaster_desktop.backend.ports import WorkerSecret
 
 MARK = "TASKMASTER_WORKER"
@@ -55,7 +55,7 @@ def launch_agent(
             process.wait()
             ref.close()
             raise
-        _hand_over(process.stdin.fileno(), bundle_of(secret, folder / WORK_NAME))
+        _hand_over(process.stdin.fileno(), bundle_of(secret, work_dir=str(folder / WORK_NAME)))
     return trace, ref
 
 
@@ -81,24 +81,6 @@ def _environment(name: str, extra: Mapping[str, str]) -> dict[str, str]:
         parts = inherited["PYTHONPATH"].split(os.pathsep)
         inherited["PYTHONPATH"] = os.pathsep.join(str(Path(part).absolute()) for part in parts)
     return inherited | dict(extra) | {MARK: name}
-
-
-def bundle_of(secret: WorkerSecret, work_dir: Path) -> bytes:
-    """4 bytes of length, big-endian, then JSON in UTF-8; some 3 KiB, well below what a pipe holds."""
-    body = json.dumps(
-        {
-            "worker_id": secret.worker_id,
-            "name": secret.name,
-            "slots": secret.slots,
-            "endpoints": list(secret.endpoints),
-            "server_name": secret.server_name,
-            "ca_pem": secret.ca_pem.decode("ascii"),
-            "cert_pem": secret.cert_pem.decode("ascii"),
-            "key_pem": secret.key_pem.decode("ascii"),
-            "work_dir": str(work_dir),
-        }
-    ).encode()
-    return len(body).to_bytes(4, "big") + body
 
 
 def _hand_over(descriptor: int, bundle: bytes) -> None:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import ParamSpec, TypeVar
 
 from taskmaster_desktop.backend.errors import EnvironmentProblem
@@ -30,7 +31,7 @@ from taskmaster_desktop.backend.fleet.linux import ProcessRef, oom_kills
 from taskmaster_desktop.backend.fleet.session_reaper import end_session
 from taskmaster_desktop.backend.fleet.worker_folder import Trace, WorkerFolders
 from taskmaster_desktop.backend.model import WorkerRecord
-from taskmaster_desktop.backend.ports import Ended, ObservedWorker, WorkerSecret
+from taskmaster_desktop.backend.ports import Ended, ObservedWorker, RuntimeWatcher, Sighting, WorkerSecret
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,8 @@ class ProcessRuntime:
     name = "process"
     self_stop_s = 60.0
     confirms_death = True
+    listen_hosts: tuple[str, ...] = ()
+    sightings: Mapping[str, Sighting] = MappingProxyType({})
 
     def __init__(
         self,
@@ -89,7 +92,7 @@ class ProcessRuntime:
         self._kept_folders = kept_folders
         self._threads: ThreadPoolExecutor | None = None
         self._closing = False
-        self._on_ended: Callable[[str, Ended], None] | None = None
+        self._watcher: RuntimeWatcher | None = None
         self._agents: dict[str, _Agent] = {}
         self._launches: dict[str, asyncio.Task[str]] = {}
         self._reported: set[str] = set()
@@ -128,8 +131,8 @@ class ProcessRuntime:
         self._threads.shutdown()
         self._threads = None
 
-    def watch(self, on_ended: Callable[[str, Ended], None]) -> None:
-        self._on_ended = on_ended
+    def watch(self, watcher: RuntimeWatcher) -> None:
+        self._watcher = watcher
 
     # -------------------------------------------------------- what the engine asks for
     async def launch(self, worker: WorkerRecord, secret: WorkerSecret) -> str:
@@ -273,10 +276,10 @@ class ProcessRuntime:
             return
         self._reported.add(worker_id)
         log.info("Worker %s ended: %s", worker_id, ended.reason)
-        if self._on_ended is None:
+        if self._watcher is None:
             return
         try:
-            self._on_ended(worker_id, ended)
+            self._watcher.worker_ended(worker_id, ended)
         except Exception:
             log.exception("The end of worker %s could not be handled", worker_id)
 

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 KILL_GRACE_MS = 5000
 """Between TERM and KILL of a command on timeout and cancel."""
 HELLO_LIMIT_S = 10.0
+LOOPBACK = "127.0.0.1"
 MAX_SOCKET_PATH = 107
 """Bytes of a Unix socket's path that the system has room for."""
 
@@ -89,15 +90,16 @@ class GrpcDoor:
         self._sessions: set[Session] = set()
         self._admissions: set[asyncio.Future[Admission]] = set()
 
-    async def start(self, handler: SessionHandler) -> None:
+    async def start(self, handler: SessionHandler, hosts: Sequence[str] = ()) -> None:
         if self._server is not None:
             return
         self._authority = Authority.open(self._data_dir / "tls", self._instance, self._clock)
         server = grpc.aio.server(options=SERVER_OPTIONS)
         worker_pb2_grpc.add_WorkerServiceServicer_to_server(_Servicer(self._connect, handler), server)
         credentials = _credentials(self._authority)
-        endpoints = [self._open_socket(server, credentials), self._open_port(server, credentials)]
-        self.endpoints = tuple(endpoint for endpoint in endpoints if endpoint is not None)
+        socket = self._open_socket(server, credentials)
+        ports = self._open_ports(server, credentials, hosts)
+        self.endpoints = (*((socket,) if socket is not None else ()), *ports)
         if not self.endpoints:
             raise EnvironmentProblem(
                 "Workers cannot connect: neither a Unix socket nor a port of the loopback could be opened.",
@@ -105,9 +107,9 @@ class GrpcDoor:
             )
         await server.start()
         self._server = server
-        socket = self._socket_path()
-        if socket.exists():
-            socket.chmod(0o666)  # its folder's parent lets nobody else in; in a container the user differs
+        path = self._socket_path()
+        if path.exists():
+            path.chmod(0o666)  # its folder's parent lets nobody else in; in a container the user differs
         log.info("Workers connect to %s", ", ".join(self.endpoints))
 
     async def close(self) -> None:
@@ -164,21 +166,20 @@ class GrpcDoor:
             return None
         return endpoint
 
-    def _open_port(self, server: grpc.aio.Server, credentials: grpc.ServerCredentials) -> str | None:
-        """The port of the last life if it is free, so that living workers find this one; else any."""
+    def _open_ports(
+        self, server: grpc.aio.Server, credentials: grpc.ServerCredentials, hosts: Sequence[str]
+    ) -> list[str]:
+        """One port for all: that of the last life if it is free, so that living workers find this one."""
         kept = self._data_dir / "run" / "port"
-        for port in (_read_port(kept), 0):
-            if port is None:
-                continue
-            try:
-                opened = server.add_secure_port(f"127.0.0.1:{port}", credentials)
-            except RuntimeError as error:
-                log.info("Port %d of the loopback is not to be had: %s", port, error)
-                continue
-            _write_port(kept, opened)
-            return f"127.0.0.1:{opened}"
-        log.warning("No port of the loopback could be opened for workers")
-        return None
+        wanted = _read_port(kept)
+        opened = _open_port(server, credentials, LOOPBACK, wanted) if wanted is not None else None
+        opened = opened or _open_port(server, credentials, LOOPBACK, 0)
+        if opened is None:
+            log.warning("No port of the loopback could be opened for workers")
+            return []
+        _write_port(kept, opened)
+        reached = [host for host in hosts if _open_port(server, credentials, host, opened) is not None]
+        return [f"{host}:{opened}" for host in (LOOPBACK, *reached)]
 
     # -------------------------------------------------------- one stream
     async def _connect(self, handler: SessionHandler, context: Context) -> None:
@@ -274,6 +275,16 @@ def _credentials(authority: Authority) -> grpc.ServerCredentials:
     return grpc.ssl_server_credentials(
         [(server.key_pem, server.cert_pem)], root_certificates=authority.ca_pem, require_client_auth=True
     )
+
+
+def _open_port(
+    server: grpc.aio.Server, credentials: grpc.ServerCredentials, host: str, port: int
+) -> int | None:
+    try:
+        return server.add_secure_port(f"{host}:{port}", credentials)
+    except RuntimeError as error:
+        log.info("%s:%d is not to be had: %s", host, port, error)
+        return None
 
 
 def _read_port(path: Path) -> int | None:

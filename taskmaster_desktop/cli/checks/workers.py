@@ -17,7 +17,7 @@ from taskmaster_desktop.backend.clock import SystemClock
 from taskmaster_desktop.backend.core.stimuli import Report
 from taskmaster_desktop.backend.errors import EnvironmentProblem
 from taskmaster_desktop.backend.fleet.process import ProcessRuntime
-from taskmaster_desktop.backend.model import WorkerRecord, WorkerState
+from taskmaster_desktop.backend.model import Level, WorkerRecord, WorkerState
 from taskmaster_desktop.backend.ports import Admission, Ended, Hello, Link
 from taskmaster_desktop.backend.rpc.server import GrpcDoor
 from taskmaster_desktop.cli.checks.finding import Finding, fail, ok, warn
@@ -48,7 +48,7 @@ class _Probe:
 
     async def all_ways(self) -> list[Finding]:
         await self._runtime.start()
-        self._runtime.watch(self._on_ended)
+        self._runtime.watch(self)
         try:
             await self._door.start(self)
             findings = [
@@ -96,9 +96,16 @@ class _Probe:
             else f"still silent after {CONNECT_LIMIT_S:.0f} s; {last}"
         )
 
-    def _on_ended(self, worker_id: str, end: Ended) -> None:
-        self._ends[worker_id] = end
+    # === RuntimeWatcher
+    def worker_ended(self, worker_id: str, ended: Ended) -> None:
+        self._ends[worker_id] = ended
         self._ended[worker_id].set()
+
+    def runtime_trouble(self, trouble: str | None) -> None:
+        """Shows in the finding, if it matters."""
+
+    def runtime_news(self, level: Level, message: str) -> None:
+        """Nobody reads a log here."""
 
     # === SessionHandler
     async def admit(self, hello: Hello, _link: Link) -> Admission:
