@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmarks.harness import LIMIT_S, NOOP, engine, submit, until, wait_all, warm_up
-from benchmarks.report import Figures, percentile, say
+from benchmarks.report import Figures, percentile
 from taskmaster_desktop.backend.api import BackendApi
 from taskmaster_desktop.backend.clock import SystemClock
 from taskmaster_desktop.backend.commands import PauseQueue, Work
@@ -236,9 +236,3 @@ PARTS = {
     "recovery": recovery,
     "efficiency": efficiency,
 }
-
-
-def run(names: list[str], figures: Figures) -> None:
-    for name in names:
-        say(name)
-        PARTS[name](figures)

@@ -2,12 +2,13 @@
 
 Start order, each step undone in reverse when a later one fails:
 
-1. the data folder, private to the user;
-2. the store: takes the lock of the folder, brings the schema up to date;
-3. the store-writer thread;
-4. the engine, which in its own thread starts the runtime, begins a new epoch, looks for workers that an
+1. the runtime: is there a Docker Engine, and an image to be had;
+2. the data folder, private to the user;
+3. the store: takes the lock of the folder, brings the schema up to date;
+4. the store-writer thread;
+5. the engine, which in its own thread starts the runtime, begins a new epoch, looks for workers that an
    earlier engine left, and opens the door for workers;
-5. the wishes of the settings: self-heal, then the size of the fleet.
+6. the wishes of the settings: self-heal, then the size of the fleet.
 
 Stop order: the engine (workers finish what they run for at most the grace, the rest is killed and confirmed
 dead, the door and the runtime are closed), the store-writer thread, the database and its lock.
@@ -26,6 +27,11 @@ from dataclasses import dataclass
 from taskmaster_desktop.backend.api import BackendApi
 from taskmaster_desktop.backend.clock import SystemClock
 from taskmaster_desktop.backend.commands import ScaleFleet, SelfHeal
+from taskmaster_desktop.backend.containers.endpoint import refuse_remote
+from taskmaster_desktop.backend.containers.mounts import parse_mount
+from taskmaster_desktop.backend.containers.preparing import Prepared, prepare
+from taskmaster_desktop.backend.containers.profile import Profile
+from taskmaster_desktop.backend.containers.runtime import ContainerRuntime
 from taskmaster_desktop.backend.core.policy import Policy
 from taskmaster_desktop.backend.engine import Engine
 from taskmaster_desktop.backend.errors import EnvironmentProblem
@@ -34,6 +40,7 @@ from taskmaster_desktop.backend.ports import Clock, WorkerDoor, WorkerRuntime
 from taskmaster_desktop.backend.rpc.server import GrpcDoor
 from taskmaster_desktop.backend.store import OpenedStore, Retention, open_store
 from taskmaster_desktop.backend.store_thread import StoreThread
+from taskmaster_desktop.docker_ctl import DockerApi, find_endpoint
 from taskmaster_desktop.paths import make_private_folder
 from taskmaster_desktop.settings import Settings
 
@@ -45,23 +52,75 @@ GC_THRESHOLDS = (10_000, 20, 20)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Docker:
+    """A Docker Engine that is ready for workers."""
+
+    api: DockerApi
+    prepared: Prepared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeChoice:
     """What starts the workers, and why it was taken; `why` is one clause for people."""
 
     name: str
     why: str
+    docker: Docker | None = None
+
+    def close(self) -> None:
+        if self.docker is not None:
+            self.docker.api.close()
 
 
-def choose_runtime(wanted: str) -> RuntimeChoice:
-    """Decides once, at start. Raises EnvironmentProblem where the wanted one is not to be had."""
-    if wanted == "docker":
-        raise EnvironmentProblem(
-            "This version has no Docker runtime yet.",
-            fix="Use --runtime process, which runs workers as processes of this machine.",
-        )
-    if wanted == "process":
+def choose_runtime(settings: Settings, *, progress: Callable[[str], None]) -> RuntimeChoice:
+    """Decides once, at start. May take minutes the first time, while an image is built or pulled.
+
+    Raises EnvironmentProblem where the wanted one is not to be had, UserError for a folder that must not be
+    mounted.
+    """
+    if settings.runtime == "process":
         return RuntimeChoice(name="process", why="as asked for")
-    return RuntimeChoice(name="process", why="no Docker runtime in this version yet")
+    try:
+        docker = _open_docker(settings, progress)
+    except EnvironmentProblem as problem:
+        if settings.runtime == "docker":
+            raise
+        return RuntimeChoice(name="process", why=_clause(problem))
+    where = f"{docker.prepared.engine} answers at {docker.api.endpoint.url}, {docker.api.endpoint.why}"
+    return RuntimeChoice(name="docker", why=where, docker=docker)
+
+
+def _open_docker(settings: Settings, progress: Callable[[str], None]) -> Docker:
+    wished = Profile(
+        image=settings.image or "",
+        cpus=settings.cpus,
+        memory_bytes=int(settings.memory),
+        pids=settings.pids,
+        network=settings.network,
+        read_only=settings.read_only,
+        mounts=tuple(parse_mount(text, allowed=settings.mount_roots) for text in settings.mounts),
+        env=settings.worker_env,
+    )
+    endpoint = find_endpoint(settings.docker_host)
+    refuse_remote(endpoint.url)
+    api = DockerApi(endpoint)
+    try:
+        prepared = prepare(
+            api,
+            wished,
+            base=settings.worker_base,
+            wheels=settings.worker_wheels,
+            progress=lambda step: progress(step.text),
+        )
+    except BaseException:
+        api.close()
+        raise
+    return Docker(api=api, prepared=prepared)
+
+
+def _clause(problem: EnvironmentProblem) -> str:
+    """The cause alone, without the full stop: it stands in brackets."""
+    return str(problem).removesuffix(problem.fix).strip().rstrip(".")
 
 
 class App:
@@ -71,6 +130,7 @@ class App:
         settings: all that can be set; `workers` and `self_heal` count for a new database or where they
             were given, else the database remembers.
         wrap_door: puts something between engine and door; the demo listens there.
+        progress: hears what takes long at start, one line at a time.
     """
 
     def __init__(
@@ -79,10 +139,12 @@ class App:
         *,
         clock: Clock | None = None,
         wrap_door: Callable[[WorkerDoor], WorkerDoor] | None = None,
+        progress: Callable[[str], None] = logger.info,
     ) -> None:
         self.settings = settings
         self._clock = clock or SystemClock()
         self._wrap_door = wrap_door
+        self._progress = progress
         self._choice: RuntimeChoice | None = None
         self._engine: Engine | None = None  # written by the thread of start and stop, read by all
         self._below = ExitStack()  # what is open under the engine
@@ -111,6 +173,12 @@ class App:
         """Why the engine ended by itself, None while it did not."""
         return self._engine.fatal if self._engine is not None else None
 
+    def choose(self) -> RuntimeChoice:
+        """Decide what starts the workers, and make it ready; the first part of `start`, for who times the rest."""
+        if self._choice is None:
+            self._choice = choose_runtime(self.settings, progress=self._progress)
+        return self._choice
+
     def start(self) -> None:
         """Returns when the engine takes commands and workers are on their way. Does nothing when started.
 
@@ -119,14 +187,15 @@ class App:
         """
         if self._engine is not None:
             return
-        self._choice = choose_runtime(self.settings.runtime)
         with ExitStack() as below:
+            choice = self.choose()
+            below.callback(choice.close)
             make_private_folder(self.settings.data_dir)
             opened = open_store(self._database(), retention=self._retention())
             below.callback(opened.close)
             store_thread = StoreThread(self._clock)
             below.callback(store_thread.close)
-            engine = self._build_engine(opened, store_thread)
+            engine = self._build_engine(opened, store_thread, choice)
             engine.start()
             below.callback(engine.stop, grace_s=0.0)
             self._apply_wishes(engine)
@@ -162,8 +231,8 @@ class App:
             max_output_bytes=int(self.settings.retention_bytes),
         )
 
-    def _build_engine(self, opened: OpenedStore, store_thread: StoreThread) -> Engine:
-        runtime: WorkerRuntime = ProcessRuntime(self.settings.data_dir)
+    def _build_engine(self, opened: OpenedStore, store_thread: StoreThread, choice: RuntimeChoice) -> Engine:
+        runtime = self._build_runtime(opened.instance_id, choice.docker)
         door: WorkerDoor = GrpcDoor(self.settings.data_dir, opened.instance_id, clock=self._clock)
         if self._wrap_door is not None:
             door = self._wrap_door(door)
@@ -181,6 +250,17 @@ class App:
                 confirms_death=runtime.confirms_death,
             ),
             instance=opened.instance_id,
+        )
+
+    def _build_runtime(self, instance: str, docker: Docker | None) -> WorkerRuntime:
+        if docker is None:
+            return ProcessRuntime(self.settings.data_dir)
+        return ContainerRuntime(
+            docker.api,
+            prepared=docker.prepared,
+            instance=instance,
+            data_dir=self.settings.data_dir,
+            clock=self._clock,
         )
 
     def _apply_wishes(self, engine: Engine) -> None:

@@ -24,6 +24,7 @@ from taskmaster_desktop.backend.errors import UserError
 from taskmaster_desktop.paths import default_config_file, default_data_dir
 
 ENV_PREFIX = "TASKMASTER_DESKTOP_"
+DEFAULT_BASE = "python:3.11-slim-bookworm"
 MIB = 2**20
 TIB = 2**40
 _SHOWN_VALUE_LIMIT = 80
@@ -58,6 +59,29 @@ class Settings(BaseSettings):
     workers: Whole = Field(default=3, ge=0, le=50, description="a whole number from 0 to 50")
     slots: Whole = Field(default=1, ge=1, le=64, description="a whole number from 1 to 64")
     self_heal: bool = Field(default=True, description="true or false")
+    docker_host: str | None = Field(
+        default=None, min_length=1, description="an address such as unix:///var/run/docker.sock"
+    )
+    image: str | None = Field(default=None, min_length=1, description="the name of an image")
+    worker_base: str = Field(default=DEFAULT_BASE, min_length=1, description="the name of an image")
+    worker_wheels: Path | None = Field(default=None, description="a folder of wheels")
+    cpus: Annotated[float, BeforeValidator(_no_bool)] = Field(
+        default=1.0, ge=0.1, le=256, description="a number of processors from 0.1 to 256"
+    )
+    memory: Annotated[ByteSize, BeforeValidator(_no_bool)] = Field(
+        default=ByteSize(512 * MIB),
+        ge=64 * MIB,
+        le=TIB,
+        description="a number of bytes from 64 MiB to 1 TiB, such as 512MiB or 2GiB",
+    )
+    pids: Whole = Field(default=256, ge=16, le=65536, description="a whole number from 16 to 65536")
+    network: bool = Field(default=True, description="true or false")
+    read_only: bool = Field(default=True, description="true or false")
+    mounts: tuple[str, ...] = Field(
+        default=(), max_length=32, description="a list of folders, each with :ro or :rw if need be"
+    )
+    mount_roots: tuple[str, ...] = Field(default=(), description="a list of folders")
+    worker_env: dict[str, str] = Field(default={}, description="names with their texts")
     retention_days: Whole = Field(
         default=30, ge=1, le=3650, description="a whole number of days from 1 to 3650"
     )

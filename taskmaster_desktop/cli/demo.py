@@ -11,16 +11,17 @@ from taskmaster_desktop.backend.clock import SystemClock
 from taskmaster_desktop.backend.errors import EngineDown, EnvironmentProblem, UserError
 from taskmaster_desktop.cli import exit_codes
 from taskmaster_desktop.cli.common import Common, own_folder
+from taskmaster_desktop.cli.fleet_options import FleetOptions
 from taskmaster_desktop.cli.interrupts import Interrupts
 from taskmaster_desktop.cli.output import Output
 from taskmaster_desktop.demo.report import DemoReport
-from taskmaster_desktop.demo.run import Performance
+from taskmaster_desktop.demo.run import Performance, make_ledger_folder
 from taskmaster_desktop.demo.screen import Screen
 from taskmaster_desktop.demo.stage import Interrupted
 
 
 def run_demo(
-    common: Common, output: Output, *, runtime: str | None, json_file: Path | None, html_file: Path | None
+    common: Common, output: Output, *, fleet: FleetOptions, json_file: Path | None, html_file: Path | None
 ) -> int:
     """Exit code 0 only where every step and every promise held."""
     for file in (json_file, html_file):
@@ -29,7 +30,7 @@ def run_demo(
         settings = common.settings(
             {
                 "data_dir": common.data_dir or side / "data",
-                "runtime": runtime,
+                **fleet.flags(more_mounts=(f"{make_ledger_folder(side)}:rw",)),
                 "workers": 3,
                 "slots": 1,
                 "self_heal": False,
@@ -38,7 +39,12 @@ def run_demo(
         )
         interrupts = Interrupts()
         performance = Performance(
-            settings, side, SystemClock(), Screen(output), wanted_out=lambda: interrupts.wanted
+            settings,
+            side,
+            SystemClock(),
+            Screen(output),
+            wanted_out=lambda: interrupts.wanted,
+            progress=output.note,
         )
         try:
             with interrupts.telling(performance.app.hurry):

@@ -15,6 +15,29 @@ import typer
 from taskmaster_desktop import __version__
 from taskmaster_desktop.cli import exit_codes
 from taskmaster_desktop.cli.common import Common
+from taskmaster_desktop.cli.fleet_options import (
+    Cpus,
+    DockerHost,
+    FleetOptions,
+    Image,
+    MapRuntime,
+    Memory,
+    Mount,
+    Network,
+    Runtime,
+)
+from taskmaster_desktop.cli.map_options import (
+    MAP_HELP,
+    Argv,
+    AtATime,
+    Env,
+    KeepGoing,
+    Null,
+    Order,
+    Retries,
+    Timeout,
+    Words,
+)
 from taskmaster_desktop.cli.output import Output
 
 # Typer raises it for wrong usage, from wherever its version keeps click.
@@ -28,10 +51,6 @@ Json = Annotated[bool, typer.Option("--json", help="Write the result for program
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", metavar="DIR", help="Keep everything in this folder.")
 ]
-Runtime = Annotated[
-    str | None,
-    typer.Option("--runtime", metavar="auto|docker|process", help="What starts workers (default: auto)."),
-]
 LogLevel = Annotated[
     str | None,
     typer.Option("--log-level", metavar="debug|info|warning|error", help="Show the log from this level on."),
@@ -39,24 +58,6 @@ LogLevel = Annotated[
 LogFormat = Annotated[
     str | None, typer.Option("--log-format", metavar="text|json", help="How log lines look (default: text).")
 ]
-Seconds = Annotated[
-    str | None,
-    typer.Option("--timeout", metavar="TIME", help="Stop an attempt after so long: 30, 30s, 5m, 2h."),
-]
-
-MAP_HELP = """Run one command for each argument, N at a time, and pass on all they print.
-
-\b
-taskmaster map 'sha256sum {}' FILES...       one command per file; {} is the file's name, quoted
-find . -print0 | taskmaster map -0 'gzip {}'  one argument per line (or NUL) of standard input
-taskmaster map < commands.txt                 one command per line of standard input
-taskmaster map --argv -- gzip -9 {} ::: FILES...   no shell: arguments are handed over as they are
-
-Arguments that begin with a dash go after --. Commands run in the current folder. A line that reads
-"::progress 42" sets a task's progress and is not passed on; of a command that is tried again, the output
-of the last attempt is. Stops at the first failure unless --keep-going. Exit codes: 0 all well, 1 a
-command failed, 2 wrong usage, 3 no engine, 124 timed out, 130 interrupted.
-"""
 
 cli = typer.Typer(
     name="taskmaster",
@@ -114,6 +115,7 @@ def _root(
 @cli.command()
 def demo(
     runtime: Runtime = None,
+    docker_host: DockerHost = None,
     report_json: Annotated[
         Path | None, typer.Option("--report-json", metavar="FILE", help="Also write the report as JSON.")
     ] = None,
@@ -135,42 +137,34 @@ def demo(
 
     common = Common(json=json, data_dir=data_dir, log_level=log_level, log_format=log_format)
     return common.perform(
-        lambda output: run_demo(common, output, runtime=runtime, json_file=report_json, html_file=report_html)
+        lambda output: run_demo(
+            common,
+            output,
+            fleet=FleetOptions(runtime=runtime, docker_host=docker_host),
+            json_file=report_json,
+            html_file=report_html,
+        )
     )
 
 
 @cli.command(name="map", help=MAP_HELP)
 def map_(
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[TEMPLATE] [ARGUMENTS]", show_default=False, help="See above."),
-    ] = None,
-    argv: Annotated[
-        bool,
-        typer.Option("--argv", help="No shell: PROGRAM ARGS... [::: ARGUMENTS...] is executed as it is."),
-    ] = False,
-    null: Annotated[
-        bool, typer.Option("--null", "-0", help="Standard input is separated by NUL, not by line ends.")
-    ] = False,
-    workers: Annotated[
-        str | None, typer.Option("--workers", "-w", metavar="N", help="How many at a time (default: CPUs).")
-    ] = None,
-    retries: Annotated[
-        str, typer.Option("--retries", metavar="N", help="Try a failed command so often again (0 to 10).")
-    ] = "0",
-    timeout: Seconds = None,
-    keep_going: Annotated[
-        bool, typer.Option("--keep-going", "-k", help="Do the rest although a command has failed.")
-    ] = False,
-    order: Annotated[
-        str,
-        typer.Option("--order", metavar="input|done", help="Print output in this order (default: input)."),
-    ] = "input",
-    env: Annotated[
-        list[str] | None,
-        typer.Option("--env", metavar="NAME[=VALUE]", help="Hand on (or set) a variable; may be repeated."),
-    ] = None,
-    runtime: Runtime = None,
+    words: Words = None,
+    argv: Argv = False,
+    null: Null = False,
+    workers: AtATime = None,
+    retries: Retries = "0",
+    timeout: Timeout = None,
+    keep_going: KeepGoing = False,
+    order: Order = "input",
+    env: Env = None,
+    runtime: MapRuntime = None,
+    image: Image = None,
+    mount: Mount = None,
+    network: Network = None,
+    cpus: Cpus = None,
+    memory: Memory = None,
+    docker_host: DockerHost = None,
     data_dir: DataDir = None,
     json: Json = False,
     log_level: LogLevel = None,
@@ -190,7 +184,15 @@ def map_(
         keep_going=keep_going,
         order=order,
         env=tuple(env or ()),
-        runtime=runtime,
+        fleet=FleetOptions(
+            runtime=runtime,
+            image=image,
+            mounts=tuple(mount or ()),
+            network=network,
+            cpus=cpus,
+            memory=memory,
+            docker_host=docker_host,
+        ),
     )
     return common.perform(lambda output: run_map(common, output, request))
 
@@ -202,6 +204,12 @@ def serve(
         typer.Option("--workers", "-w", metavar="N", help="Size of the fleet (default: as it was, else 3)."),
     ] = None,
     runtime: Runtime = None,
+    image: Image = None,
+    mount: Mount = None,
+    network: Network = None,
+    cpus: Cpus = None,
+    memory: Memory = None,
+    docker_host: DockerHost = None,
     grace: Annotated[
         str, typer.Option("--grace", metavar="TIME", help="At the end, let tasks run on for so long.")
     ] = "30s",
@@ -217,9 +225,16 @@ def serve(
     from taskmaster_desktop.cli.serve import run_serve
 
     common = Common(json=json, data_dir=data_dir, log_level=log_level, log_format=log_format)
-    return common.perform(
-        lambda output: run_serve(common, output, workers=workers, runtime=runtime, grace=grace)
+    fleet = FleetOptions(
+        runtime=runtime,
+        image=image,
+        mounts=tuple(mount or ()),
+        network=network,
+        cpus=cpus,
+        memory=memory,
+        docker_host=docker_host,
     )
+    return common.perform(lambda output: run_serve(common, output, workers=workers, fleet=fleet, grace=grace))
 
 
 @cli.command()

@@ -8,6 +8,7 @@ from taskmaster_desktop.app import App
 from taskmaster_desktop.backend.errors import EnvironmentProblem
 from taskmaster_desktop.cli import exit_codes, values
 from taskmaster_desktop.cli.common import Common
+from taskmaster_desktop.cli.fleet_options import FleetOptions
 from taskmaster_desktop.cli.interrupts import Interrupts
 from taskmaster_desktop.cli.output import Output
 
@@ -16,11 +17,11 @@ LOOK_EVERY_S = 1.0
 """How often it is looked whether the engine has ended by itself; signals are noticed at once."""
 
 
-def run_serve(common: Common, output: Output, *, workers: str | None, runtime: str | None, grace: str) -> int:
+def run_serve(common: Common, output: Output, *, workers: str | None, fleet: FleetOptions, grace: str) -> int:
     """Returns 0 after a graceful end, 130 where a second signal cut it short."""
     grace_s = values.duration_s("--grace", grace, 0.0, MAX_GRACE_S)
-    settings = common.settings({"workers": workers, "runtime": runtime}, quiet=False)
-    app = App(settings)
+    settings = common.settings({"workers": workers, **fleet.flags()}, quiet=False)
+    app = App(settings, progress=output.note)
     interrupts = Interrupts()
     with interrupts.telling(app.hurry):
         app.start()

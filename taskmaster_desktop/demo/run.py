@@ -11,14 +11,14 @@ import sqlite3
 import statistics
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
-from taskmaster_desktop.app import App, RuntimeChoice
+from taskmaster_desktop.app import App
 from taskmaster_desktop.backend.errors import EnvironmentProblem, UserError
 from taskmaster_desktop.backend.ports import Clock, WorkerDoor
 from taskmaster_desktop.backend.store.opening import DATABASE
-from taskmaster_desktop.demo.bystander import Bystander, still_running
+from taskmaster_desktop.demo.bystander import bystanders_of, look_at, still_running
 from taskmaster_desktop.demo.evidence import Evidence, read_database, read_ledger
 from taskmaster_desktop.demo.report import DemoReport
 from taskmaster_desktop.demo.results import Results
@@ -30,8 +30,17 @@ from taskmaster_desktop.demo.verdicts import judge
 from taskmaster_desktop.settings import Settings
 
 LEDGER_VARIABLE = "TASKMASTER_LEDGER"
+LEDGER_FOLDER = "ledger"
 END_GRACE_S = 5.0
 COMMITS = 15
+
+
+def make_ledger_folder(side_folder: Path) -> Path:
+    """Where the tasks write by themselves, whoever they run as; nobody else gets through to it."""
+    folder = side_folder / LEDGER_FOLDER
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+    return folder
 
 
 class Performance:
@@ -39,7 +48,8 @@ class Performance:
 
     Args:
         settings: 3 workers, self-heal off; its data folder must not hold a database yet.
-        side_folder: for the ledger and the stranger, outside the data folder.
+        side_folder: for the ledger (made by `make_ledger_folder`) and the strangers, outside the data folder.
+        progress: hears what takes long before the first step.
     """
 
     def __init__(
@@ -50,16 +60,17 @@ class Performance:
         screen: Screen,
         *,
         wanted_out: Callable[[], bool],
+        progress: Callable[[str], None],
     ) -> None:
         if (settings.data_dir / DATABASE).exists():
             raise UserError(
                 f"The demo needs a folder of its own; {settings.data_dir} already holds a database.",
                 field="--data-dir",
             )
-        self.app = App(settings, wrap_door=self._wrap)
+        self.app = App(settings, wrap_door=self._wrap, progress=progress)
         self._data_dir = settings.data_dir
-        self._ledger = side_folder / "ledger.jsonl"
-        self._bystander = Bystander(side_folder / "somebody-elses", settings.data_dir)
+        self._ledger = side_folder / LEDGER_FOLDER / "ledger.jsonl"
+        self._side_folder = side_folder
         self._clock = clock
         self._screen = screen
         self._wanted_out = wanted_out
@@ -68,14 +79,16 @@ class Performance:
     def play(self) -> DemoReport:
         """Raises EnvironmentProblem where the engine does not start, Interrupted when somebody wants out."""
         begun_s = self._clock.now().mono_s
-        self._bystander.start()
-        try:
-            before = self._bystander.look()
+        self._choice = self.app.choose()
+        bystanders = bystanders_of(self._choice, self._side_folder / "somebody-elses", self._data_dir)
+        with ExitStack() as standing:
+            for bystander in bystanders:
+                standing.callback(bystander.stop)
+                bystander.start()
+            before = look_at(bystanders)
+            standing.callback(self.app.stop, grace_s=0.0)
             stage, moments = self._perform()
-            evidence = self._gather(stage, moments, before)
-        finally:
-            self.app.stop(grace_s=0.0)
-            self._bystander.stop()
+            evidence = self._gather(stage, moments, before, look_at(bystanders))
         disk_ms = commit_ms(self._data_dir, self._clock)
         return self._report(stage, moments, evidence, disk_ms, self._clock.now().mono_s - begun_s)
 
@@ -96,7 +109,6 @@ class Performance:
             job_env=((LEDGER_VARIABLE, str(self._ledger)),),
         )
         unsubscribe = api.subscribe(stage.listen)
-        self._choice: RuntimeChoice = self.app.runtime
         with self._screen:
             moments = Scenario(
                 stage, born_us=born_us, replay=self._door.replay, on_step=self._screen.step
@@ -109,7 +121,9 @@ class Performance:
             )
         return stage, moments
 
-    def _gather(self, stage: Stage, moments: Moments, before: dict[str, str]) -> Evidence:
+    def _gather(
+        self, stage: Stage, moments: Moments, before: dict[str, str], after: dict[str, str]
+    ) -> Evidence:
         """After the engine has stopped."""
         stored = read_database(self._data_dir / DATABASE)
         lines, torn = read_ledger(self._ledger)
@@ -125,8 +139,8 @@ class Performance:
             replayed=moments.replayed,
             late_answers=stored.late_answers,
             foreign_before=before,
-            foreign_after=self._bystander.look(),
-            left_running=still_running(stored.handles),
+            foreign_after=after,
+            left_running=still_running(self._choice, stored.handles),
         )
 
     def _report(

@@ -156,9 +156,10 @@ def nothing_foreign(evidence: Evidence) -> Verdict:
         return _broken("there was nothing beside us, so nothing was shown")
     if evidence.left_running:
         return _broken(f"{evidence.left_running[0]} still runs")
-    return _kept(
-        "a stranger's process, its folder and a file in our own folder were not touched; nothing was left running"
-    )
+    kinds = "a stranger's process, its folder and a file in our own folder"
+    if any(name.startswith("container ") for name in evidence.foreign_before):
+        kinds += ", a container with its network and its volume"
+    return _kept(f"{kinds} were not touched; nothing was left running")
 
 
 CHECKS: dict[str, Callable[[Evidence], Verdict]] = {

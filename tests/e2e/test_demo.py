@@ -61,14 +61,14 @@ def test_ctrl_c_ends_it_cleanly(program: Program) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("--runtime", "docker"), 3, "no Docker runtime yet"),
+        (("--runtime", "docker", "--docker-host", "unix:///no.sock"), 3, "No Docker Engine answers at"),
         (("--runtime", "magic"), 2, "runtime must be one of auto, docker and process"),
         (("--report-html", "no/such/folder/report.html"), 2, "The report cannot be written to"),
         (("--data-dir", "used"), 2, "The demo needs a folder of its own"),
     ],
 )
 def test_what_cannot_be_is_said_at_once(
-    program: Program, words: tuple[str, str], code: int, said: str
+    program: Program, words: tuple[str, ...], code: int, said: str
 ) -> None:
     (program.work / "used").mkdir()
     (program.work / "used" / "taskmaster.db").touch()

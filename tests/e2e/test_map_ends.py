@@ -169,10 +169,10 @@ def test_a_broken_line_is_named_after_what_came_before(program: Program) -> None
     assert "Item 3 of standard input is not valid UTF-8" in done.sentence
 
 
-def test_docker_is_said_not_to_be_there(program: Program) -> None:
-    done = program.run("map", "--runtime", "docker", "echo {}", "a")
+@pytest.mark.parametrize("words", [("--runtime", "docker"), ("--image", "debian")])
+def test_docker_is_said_not_to_be_there(program: Program, words: tuple[str, str]) -> None:
+    done = program.run("map", *words, "--docker-host", "unix:///no.sock", "echo {}", "a")
     assert done.code == 3
     assert done.sentence == (
-        "taskmaster: This version has no Docker runtime yet. "
-        "Use --runtime process, which runs workers as processes of this machine."
+        "taskmaster: No Docker Engine answers at unix:///no.sock. Start Docker, or use --runtime process."
     )

@@ -32,7 +32,7 @@ class Done:
 
 
 class Program:
-    """Runs `taskmaster` with its own home and temporary folder.
+    """Runs `taskmaster` with its own home and temporary folder, on processes unless a test says otherwise.
 
     Everything it starts inherits that temporary folder, by which leftovers are found.
 
@@ -50,7 +50,7 @@ class Program:
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("TASKMASTER_DESKTOP_", "XDG_"))
-        } | {"HOME": str(home), "TMPDIR": str(temporary)}
+        } | {"HOME": str(home), "TMPDIR": str(temporary), "TASKMASTER_DESKTOP_RUNTIME": "process"}
 
     def run(self, *words: str | bytes, stdin: bytes | None = None, limit_s: float = LIMIT_S) -> Done:
         process = self.start(*words, piped=stdin is not None)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from taskmaster_desktop.app import App, choose_runtime
+from taskmaster_desktop.app import App, RuntimeChoice, choose_runtime
 from taskmaster_desktop.backend.api import Submitted
 from taskmaster_desktop.backend.commands import CancelTasks, ScaleFleet, SubmitBatch, Work
-from taskmaster_desktop.backend.errors import EngineDown, EnvironmentProblem
+from taskmaster_desktop.backend.errors import EngineDown, EnvironmentProblem, UserError
 from taskmaster_desktop.backend.model import TaskFilter, TaskState
 from taskmaster_desktop.settings import Settings
 from tests.helpers.eventually import eventually
@@ -19,7 +19,7 @@ LIMIT_S = 30.0
 
 
 def settings(folder: Path, **more: object) -> Settings:
-    return Settings(data_dir=folder, **more)  # type: ignore[arg-type]
+    return Settings(data_dir=folder, **{"runtime": "process"} | more)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -27,13 +27,28 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_runtime_is_decided_once() -> None:
-    assert choose_runtime("process").name == "process"
-    auto = choose_runtime("auto")
-    assert (auto.name, auto.why) == ("process", "no Docker runtime in this version yet")
-    with pytest.raises(EnvironmentProblem, match="no Docker runtime yet") as caught:
-        choose_runtime("docker")
+def test_runtime_is_decided_once(tmp_path: Path) -> None:
+    def choose(wanted: str) -> RuntimeChoice:
+        nowhere = settings(tmp_path, runtime=wanted, docker_host=f"unix://{tmp_path}/no.sock")
+        return choose_runtime(nowhere, progress=pytest.fail)
+
+    assert choose("process").name == "process"
+    auto = choose("auto")
+    assert (auto.name, auto.why) == ("process", f"No Docker Engine answers at unix://{tmp_path}/no.sock")
+    with pytest.raises(EnvironmentProblem, match="No Docker Engine answers") as caught:
+        choose("docker")
     assert caught.value.fix
+
+
+@pytest.mark.parametrize("wanted", ["auto", "docker"])
+def test_a_folder_that_must_not_be_mounted_is_refused_before_anything_starts(
+    tmp_path: Path, wanted: str
+) -> None:
+    app = App(settings(tmp_path / "data", runtime=wanted, mounts=("/etc",)))
+    with pytest.raises(UserError, match="/etc may not be mounted") as caught:
+        app.start()
+    assert caught.value.field == "mounts"
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_life(folder: Path) -> None:

@@ -16,6 +16,7 @@ from taskmaster_desktop.backend.model import TaskOptions
 from taskmaster_desktop.backend.store.opening import DATABASE, open_store
 from taskmaster_desktop.cli import values
 from taskmaster_desktop.cli.common import Common, own_folder
+from taskmaster_desktop.cli.fleet_options import FleetOptions
 from taskmaster_desktop.cli.map.feed import Feed, NamesFeed, StreamFeed, ToWork, check_text
 from taskmaster_desktop.cli.map.run import MapPlan, MapRun
 from taskmaster_desktop.cli.output import Output
@@ -37,7 +38,7 @@ class MapRequest:
     keep_going: bool
     order: str
     env: tuple[str, ...]
-    runtime: str | None
+    fleet: FleetOptions
 
 
 def run_map(common: Common, output: Output, request: MapRequest) -> int:
@@ -55,11 +56,18 @@ def run_map(common: Common, output: Output, request: MapRequest) -> int:
         _refuse_leftovers(common.data_dir)
     with own_folder(common.data_dir) as folder:
         settings = common.settings(
-            {"data_dir": folder, "workers": workers, "runtime": request.runtime, "self_heal": True},
+            {"data_dir": folder, "workers": workers, "self_heal": True, **_fleet_flags(request.fleet)},
             quiet=True,
         )
-        run = MapRun(App(settings), plan, output, SystemClock(), folder)
+        run = MapRun(App(settings, progress=output.note), plan, output, SystemClock(), folder)
         return run.go(_feed(request, names, to_work, run.wake, output))
+
+
+def _fleet_flags(fleet: FleetOptions) -> dict[str, object]:
+    """Local processes unless containers are asked for; those see the current folder, where commands run."""
+    runtime = fleet.runtime or ("docker" if fleet.image is not None else "process")
+    here = () if runtime == "process" else (f"{_current_folder()}:rw",)
+    return fleet.flags(more_mounts=here) | {"runtime": runtime}
 
 
 def _refuse_leftovers(folder: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from taskmaster_desktop.backend.clock import SystemClock
 from taskmaster_desktop.cli.common import Common
 from taskmaster_desktop.cli.demo import run_demo
+from taskmaster_desktop.cli.fleet_options import FleetOptions
 from taskmaster_desktop.cli.output import Output
 from taskmaster_desktop.demo.report import DemoReport
 from taskmaster_desktop.demo.run import Performance, commit_ms, machine_facts
@@ -43,7 +44,7 @@ def test_a_broken_promise_is_exit_code_4(
     out = Terminal()
     output = Output(as_json=True, stdout=out, stderr=Terminal())
     json_file, html_file = tmp_path / "r.json", tmp_path / "r.html"
-    assert run_demo(COMMON, output, runtime=None, json_file=json_file, html_file=html_file) == code
+    assert run_demo(COMMON, output, fleet=FleetOptions(), json_file=json_file, html_file=html_file) == code
     told = json.loads(json_file.read_text(encoding="utf-8"))
     assert told == json.loads(out.text)
     assert told["ok"] is (code == 0)
@@ -53,7 +54,7 @@ def test_a_broken_promise_is_exit_code_4(
 def test_for_people_it_is_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Performance, "play", lambda _: good())
     out = Terminal()
-    run_demo(COMMON, Output(stdout=out, stderr=Terminal()), runtime=None, json_file=None, html_file=None)
+    run_demo(COMMON, Output(stdout=out, stderr=Terminal()), fleet=FleetOptions(), json_file=None, html_file=None)
     assert "All promises kept." in out.text
 
 
