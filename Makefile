@@ -38,7 +38,7 @@ setup:  ## create or refresh .venv (default target)
 	$(PIP) install --no-deps --no-build-isolation --editable .; \
 	echo "$$wanted" > $(STAMP)
 
-demo: setup  ## the seven-step demo, headless, on the embedded runtime
+demo: setup  ## the seven-step demo, headless; on containers where a Docker Engine answers, else on processes
 	@$(BIN)/taskmaster demo
 
 map-example: setup  ## a real run of `taskmaster map`: checksums of this project's own documents

@@ -101,6 +101,7 @@ def _plain_containers(image: str) -> float:
     starting = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(FLEET)]
     names = [process.communicate()[0].strip() for process in starting]
     took = time.perf_counter() - began
+    assert all(process.returncode == 0 for process in starting), "the engine's own command line failed"
     subprocess.run(["docker", "rm", "--force", *names], stdout=subprocess.DEVNULL, check=True)
     return took
 

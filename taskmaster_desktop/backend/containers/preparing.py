@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from taskmaster_desktop.backend.containers.profile import KIND_AGENT, KIND_IMAGE
 from taskmaster_desktop.backend.errors import EnvironmentProblem
 
 DESKTOP = "Docker Desktop"
+FILL_TRIES = 50
+FILL_PAUSE_S = 0.2
 
 
 class PreparingApi(ContainerApi, ImageApi, Protocol):
@@ -86,10 +89,14 @@ def _agent_volume(api: PreparingApi, own: str) -> str:
         "HostConfig": {"Binds": [f"{name}:{AGENT_FOLDER}"], "NetworkMode": "none"},
     }
     helper = f"{name}-filler"
-    try:
+    for _ in range(FILL_TRIES):
+        try:
+            api.create(helper, body)
+            break
+        except Conflict:  # another instance is at it; its volume is full when its helper is gone
+            time.sleep(FILL_PAUSE_S)
+    else:
         api.remove(helper)  # left by a start that was cut short
         api.create(helper, body)
-    except Conflict:
-        return name  # another instance is at it
     api.remove(helper)
     return name

@@ -85,7 +85,8 @@ def create_body(profile: Profile, place: Place, *, worker_id: str, name: str) ->
         "Cmd": [],
         "User": f"{uid}:{gid}",
         "WorkingDir": "/tmp",
-        "Env": [f"HOME={HOME}", f"TASKMASTER_WORKER={name}", "LANG=C.UTF-8"],
+        # What an image preloads is built for its own libraries, not for the agent's.
+        "Env": [f"HOME={HOME}", f"TASKMASTER_WORKER={name}", "LANG=C.UTF-8", "LD_PRELOAD="],
         "Labels": {LABEL: KIND_WORKER, WORKER_LABEL: worker_id, **place.labels},
         "OpenStdin": True,
         "StdinOnce": True,
