@@ -81,6 +81,7 @@ class Agent:
     ordered: bool = False
     adopted: bool = False
     draining: bool = False
+    killed: bool = False
     coming: deque[Sends] = field(default_factory=deque)
     waiting: dict[int, AttemptRef] = field(default_factory=dict)
     running: dict[int, AttemptRef] = field(default_factory=dict)
@@ -118,6 +119,8 @@ class CoreAgainstModel(RuleBasedStateMachine):
                 self.agents[number] = Agent(Peer(self.core, number))
             elif isinstance(action, TerminateWorker):
                 self.agents[number].ordered = True
+            else:
+                self.agents[number].killed = True
         for session, sends in instructions.sends.items():
             (agent,) = [agent for agent in self.agents.values() if agent.peer.session == session]
             copy = Sends(drain=sends.drain)
@@ -308,10 +311,13 @@ class CoreAgainstModel(RuleBasedStateMachine):
     def die(self, data: st.DataObject, oom: bool) -> None:
         agent = self._agent(data, lambda agent: True)
         if agent is not None:
-            for task in self._held_by(agent):
-                task.lose(blamed=not agent.ordered and not agent.adopted)
-            del self.agents[agent.peer.number]
-            self.core.end(agent.peer, oom=oom)
+            self._end(agent, oom=oom)
+
+    def _end(self, agent: Agent, *, oom: bool = False) -> None:
+        for task in self._held_by(agent):
+            task.lose(blamed=not agent.ordered and not agent.adopted)
+        del self.agents[agent.peer.number]
+        self.core.end(agent.peer, oom=oom)
 
     # === the engine
     @rule(seconds=st.sampled_from([0.06, 1.0, 5.0, 11.0]))
@@ -359,12 +365,15 @@ class CoreAgainstModel(RuleBasedStateMachine):
             assert inside or (window._boundary is not None and key > window._boundary), row
 
     def teardown(self) -> None:
-        """Given workers and time, everything ends."""
+        """Given workers, time, and the death of who is killed, everything ends."""
         self.core.feed(SetPaused(paused=False))
         self.core.scale(2)
         for _ in range(4 * len(self.tasks) + 20):
             self.core.advance(1.0)
             for agent in list(self.agents.values()):
+                if agent.killed:
+                    self._end(agent)
+                    continue
                 if not agent.online:
                     self._connect(agent)
                 agent.peer.beat()
