@@ -10,7 +10,6 @@ import contextlib
 import io
 import os
 import socket
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ import docker
 import requests
 from docker.constants import DEFAULT_DOCKER_API_VERSION
 from docker.context import ContextAPI
-from docker.transport import UnixHTTPAdapter
+from docker.transport.unixconn import UnixHTTPAdapter, UnixHTTPConnection, UnixHTTPConnectionPool
 from docker.utils import kwargs_from_env, version_lt
 
 from taskmaster_desktop.backend.containers.api import Absent, Conflict
@@ -31,7 +30,6 @@ from taskmaster_desktop.backend.containers.truth import Seen, seen
 from taskmaster_desktop.backend.errors import EnvironmentProblem
 
 CALL_LIMIT_S = 10.0
-POOLS = 2
 OLDEST_API_VERSION = "1.24"
 
 
@@ -73,7 +71,6 @@ class DockerApi:
         self._lock = threading.Lock()
         self._clients: list[docker.APIClient] = []  # changed under the lock
         self._version: str | None = None
-        self._in_doubt = True  # whether anybody answers; written by any thread, a stale value costs a look
 
     def close(self) -> None:
         """Close all connections; a later call makes new ones."""
@@ -96,15 +93,12 @@ class DockerApi:
     def _client(self) -> Iterator[Any]:
         """This thread's client; errors of the library leave as errors for people."""
         try:
-            if self._in_doubt:
-                self._knock()
             client = getattr(self._mine, "client", None)
             if client is None:
                 client = self._mine.client = self._connect(self._version or self._agree_on_version())
                 with self._lock:
                     self._clients.append(client)
             yield client
-            self._in_doubt = False
         except docker.errors.NotFound as error:
             raise Absent(_explanation(error)) from error
         except docker.errors.APIError as error:
@@ -112,16 +106,7 @@ class DockerApi:
                 raise Conflict(_explanation(error)) from error
             raise EngineRefusal(_explanation(error)) from error
         except (requests.RequestException, docker.errors.DockerException, OSError) as error:
-            self._in_doubt = True
             raise unreachable(error, self.endpoint.url) from error
-
-    def _knock(self) -> None:
-        """WORKAROUND: the library does not close a socket that it cannot connect, so it is tried out before.
-        https://github.com/docker/docker-py/pull/3356"""
-        if self.endpoint.url.startswith("unix://"):
-            with socket.socket(socket.AF_UNIX) as door:
-                door.settimeout(self._limit_s)
-                door.connect(self.endpoint.url.removeprefix("unix://"))
 
     def _connect(self, version: str) -> docker.APIClient:
         client = docker.APIClient(
@@ -131,11 +116,8 @@ class DockerApi:
             tls=self.endpoint.tls or False,
             use_ssh_client=True,
         )
-        if client.base_url.startswith("http+docker://") and self.endpoint.url.startswith("unix://"):
-            # WORKAROUND: it keeps a connection for each address it ever asked, up to 25 a client, and does
-            # not heed `num_pools` for sockets.
-            adapter = UnixHTTPAdapter(f"http+{self.endpoint.url}", int(self._limit_s), pool_connections=POOLS)
-            client.mount("http+docker://", adapter)
+        if self.endpoint.url.startswith("unix://"):
+            client.mount("http+docker://", _UnixAdapter(f"http+{self.endpoint.url}", int(self._limit_s)))
         return client
 
     def _agree_on_version(self) -> str:
@@ -249,7 +231,7 @@ class DockerApi:
                 return cast("list[Mapping[str, Any]]", client.networks(filters=filters))
             if kind == "volumes":
                 return cast("list[Mapping[str, Any]]", client.volumes(filters=filters)["Volumes"] or [])
-            return cast("list[Mapping[str, Any]]", client.images(filters=filters))
+            return cast("list[Mapping[str, Any]]", client.images(filters=filters, all=True))
 
     # === networks and volumes
     def network(self, name: str) -> Mapping[str, Any] | None:
@@ -293,17 +275,47 @@ class DockerApi:
         with contextlib.suppress(Absent), self._client() as client:
             client.remove_image(name, noprune=True)
 
+    def last_step(self, image: str) -> str:
+        """The instruction that made an image what it is; empty where that is not known."""
+        with contextlib.suppress(Absent), self._client() as client:
+            steps = client.history(image)
+            return str(steps[0].get("CreatedBy", "")) if steps else ""
+        return ""
 
-def _knock(url: str, limit_s: float) -> None:
-    """WORKAROUND: the library forgets to close the socket that it cannot connect, and so does each of its tries
-    while an engine restarts; what it would raise is raised here first.
-    https://github.com/docker/docker-py/blob/7.1.0/docker/transport/unixconn.py
-    """
-    scheme, _, path = url.partition("://")
-    if scheme in ("unix", "http+unix") and sys.platform != "win32":
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-            door.settimeout(limit_s)
-            door.connect(path)
+    @property
+    def api_version(self) -> str:
+        """The version of the API that is spoken; empty before the first answer."""
+        return self._version or ""
+
+
+# WORKAROUND: the library's connection does not close a socket that it cannot connect, so that each try while an
+# engine restarts leaves one behind (https://github.com/docker/docker-py/pull/3356); and its adapter keeps a
+# connection for each address it ever asked, up to 25 a client.
+class _UnixConnection(UnixHTTPConnection):
+    def connect(self) -> None:
+        door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            door.settimeout(self.timeout)
+            door.connect(self.unix_socket)
+        except BaseException:
+            door.close()
+            raise
+        self.sock = door
+
+
+class _UnixPool(UnixHTTPConnectionPool):
+    def _new_conn(self) -> Any:
+        return _UnixConnection(self.base_url, self.socket_path, cast("Any", self.timeout))
+
+
+class _UnixAdapter(UnixHTTPAdapter):
+    def get_connection(self, url: bytes | str, proxies: object = None) -> _UnixPool:
+        with self.pools.lock:
+            pool = self.pools.get(self.socket_path)
+            if pool is None:
+                pool = _UnixPool("", self.socket_path, self.timeout, maxsize=self.max_pool_size)
+                self.pools[self.socket_path] = pool
+            return cast("_UnixPool", pool)
 
 
 def _send(stream: Any, data: bytes) -> None:

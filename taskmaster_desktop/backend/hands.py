@@ -51,9 +51,8 @@ class Hands:
         try:
             handle = await self._runtime.launch(worker, self._door.secret_for(worker))
         except EnvironmentProblem as problem:
-            self._coordinator.feed(
-                stimuli.LaunchFailed(worker=worker.number, reason=f"it could not be started: {problem}")
-            )
+            reason = f"it could not be started: {str(problem).rstrip('.')}"
+            self._coordinator.feed(stimuli.LaunchFailed(worker=worker.number, reason=reason))
         else:
             self._coordinator.feed(stimuli.WorkerLaunched(worker=worker.number, handle=handle))
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from taskmaster_desktop import settings as module
 from taskmaster_desktop.backend.errors import UserError
 from taskmaster_desktop.settings import ENV_PREFIX, Settings, load_settings
+from tests.helpers.source_rules import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -161,3 +162,32 @@ def test_a_password_in_the_database_url_is_never_shown(monkeypatch: pytest.Monke
     assert "hunter2" not in repr(load_settings({"database_url": "postgresql://me:hunter2@host/db"}))
     monkeypatch.setenv("TASKMASTER_DESKTOP_DATABASE_URL", "hunter2")
     assert "hunter2" not in error_of({})
+
+
+def test_the_document_names_every_setting_in_its_order() -> None:
+    text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    told = [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")]
+    assert told == list(Settings.model_fields)
+
+
+def test_the_document_tells_the_defaults() -> None:
+    text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    rows = {
+        line.split("`")[1]: line.split("|")[2].strip().strip("`")
+        for line in text.splitlines()
+        if "| `" in line
+    }
+    for name in (
+        "runtime",
+        "workers",
+        "slots",
+        "worker_base",
+        "cpus",
+        "pids",
+        "api_host",
+        "api_port",
+        "log_level",
+    ):
+        assert rows[name] == str(Settings.model_fields[name].default)
+    for name in ("self_heal", "network", "read_only", "api"):
+        assert rows[name] == str(Settings.model_fields[name].default).lower()

@@ -27,7 +27,9 @@ from taskmaster_worker.usage import OomCounter, UsageMeter
 PROTOCOL_MAJOR = 1
 PROTOCOL_MINOR = 0
 METHOD = "/taskmaster.v1.WorkerService/Connect"
-CONNECT_TIMEOUT_S = 3.0
+CONNECT_FIRST_S = 1.0
+"""How long the first try of an endpoint may take: what a firewall drops gets no answer. Doubled after each round."""
+CONNECT_LONGEST_S = 4.0
 WELCOME_TIMEOUT_S = 10.0
 GOODBYE_TIMEOUT_S = 2.0
 BACKOFF_FIRST_S = 0.1
@@ -110,7 +112,7 @@ class Session:
         failures = 0
         while not self._table.drained:
             began = loop.time()
-            await self._try_endpoints()
+            await self._try_endpoints(min(CONNECT_LONGEST_S, CONNECT_FIRST_S * 2 ** min(failures, 10)))
             if self._table.drained:
                 return
             failures = 0 if loop.time() - began > STEADY_SESSION_S else failures + 1
@@ -129,7 +131,7 @@ class Session:
             except TimeoutError:
                 return
 
-    async def _try_endpoints(self) -> None:
+    async def _try_endpoints(self, patience_s: float) -> None:
         """Serves at the first endpoint that welcomes us, and logs why the others did not."""
         for endpoint in self._bundle.endpoints:
             async with self._open_channel(endpoint) as channel:
@@ -139,7 +141,7 @@ class Session:
                     response_deserializer=pb.EngineMessage.FromString,
                 )()
                 try:
-                    welcome = await self._introduce(stream)
+                    welcome = await self._introduce(stream, patience_s)
                     if welcome is None:
                         continue
                     logger.info("session %d at %s", welcome.session, endpoint)
@@ -173,8 +175,8 @@ class Session:
 
     # ------------------------------------------------------------------ hello
 
-    async def _introduce(self, stream: Stream) -> pb.EngineMessage | None:
-        """The message with the welcome; None when refused for now.
+    async def _introduce(self, stream: Stream, patience_s: float) -> pb.EngineMessage | None:
+        """The message with the welcome; None when refused for now. `patience_s`: for the connection alone.
 
         Raises:
             RefusedForEver: as it says.
@@ -182,7 +184,7 @@ class Session:
         # From here on whatever happens is news to this session.
         self._outbox.restart()
         hello = self._hello()
-        await asyncio.wait_for(stream.write(hello), CONNECT_TIMEOUT_S)
+        await asyncio.wait_for(stream.write(hello), patience_s)
         answer = await asyncio.wait_for(_next_message(stream), WELCOME_TIMEOUT_S)
         if answer is None:
             logger.warning("the engine ended the stream without a welcome (%s)", await _why_ended(stream))

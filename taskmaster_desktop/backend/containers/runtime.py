@@ -218,13 +218,13 @@ class ContainerRuntime:
         self._look_soon()
 
     async def _send_signal(self, container: str, signal: str) -> None:
-        """One that ends by itself at the same moment is fine; an engine that does not answer is tried again."""
+        """One that ends by itself at the same moment is fine; one that is wanted dead is tried again by looking."""
         try:
             await self._order(self._api.signal, container, signal)
         except (Absent, Conflict):
             self._hint(container)
         except EnvironmentProblem as problem:
-            self._has_trouble(problem)
+            log.info("%s could not be sent: %s", signal, problem)
 
     async def observe(self) -> Sequence[ObservedWorker]:
         found = await self._scan(full=True)
@@ -391,10 +391,11 @@ class ContainerRuntime:
         chore.add_done_callback(self._chores.discard)
 
     async def _chore(self, work: Coroutine[Any, Any, None]) -> None:
+        """Trouble is told by looking alone: what this was told may be old by now, or be of one container."""
         try:
             await work
         except EnvironmentProblem as problem:
-            self._has_trouble(problem)
+            log.info("not done: %s", problem)
 
     async def _order(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs a blocking function on a thread of the pool."""

@@ -19,6 +19,8 @@ from taskmaster_desktop.backend.errors import EnvironmentProblem
 
 log = logging.getLogger(__name__)
 
+BRIDGE_NAME = "com.docker.network.bridge.name"
+
 
 class Surroundings:
     """One bridge for each instance; idempotent and made again when somebody has removed it."""
@@ -45,9 +47,11 @@ class Surroundings:
                     INSTANCE_LABEL: self._instance,
                     DATA_LABEL: str(self._data_dir),
                 }
+                # Its interface is named too, so that a firewall's rule for it stays true when it is made anew.
+                options = {**NETWORK_OPTIONS, BRIDGE_NAME: self.network_name}
                 try:
                     self._api.create_network(
-                        self.network_name, options=NETWORK_OPTIONS, labels=labels, subnet=self._subnet
+                        self.network_name, options=options, labels=labels, subnet=self._subnet
                     )
                 except Conflict:
                     log.info("the network %s has just been made by another call", self.network_name)

@@ -72,16 +72,8 @@ def seen(inspected: Mapping[str, Any]) -> Seen:
 
 
 def moment_s(text: str) -> float:
-    """The engine's RFC 3339 with nanoseconds, as UTC seconds since 1970; 0 for its zero."""
-    if text.startswith("0001-"):
-        return 0.0
-    whole, _, rest = text.partition(".")
-    digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
-    zone = rest[len(digits) :] if rest else ""
-    if not rest:
-        whole, zone = (whole[:-1], "Z") if whole.endswith("Z") else (whole, "")
-    at = datetime.fromisoformat(f"{whole}{'+00:00' if zone in ('Z', '') else zone}")
-    return at.timestamp() + (float(f"0.{digits}") if digits else 0.0)
+    """The engine's RFC 3339 with up to nanoseconds, as UTC seconds since 1970; 0 for its zero."""
+    return 0.0 if text.startswith("0001-") else datetime.fromisoformat(text).timestamp()
 
 
 def judge(last: Seen, *, ordered: bool, lost_s: float | None) -> Ended:

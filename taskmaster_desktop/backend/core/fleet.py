@@ -12,6 +12,7 @@ from taskmaster_desktop.backend.core.stimuli import (
     LaunchFailed,
     OrderKill,
     RuntimeNews,
+    RuntimeReady,
     Scale,
     SetSelfHeal,
     Shutdown,
@@ -29,8 +30,7 @@ def scale(state: State, request: Scale) -> None:
     if state.desired != request.desired:
         state.log(Level.INFO, "scale", f"The fleet is scaled from {state.desired} to {request.desired}.")
     state.desired = state.target = request.desired
-    state.failed_starts = 0
-    state.no_start_before_s = 0.0
+    _forget_failed_starts(state)
 
 
 def set_self_heal(state: State, request: SetSelfHeal) -> None:
@@ -121,6 +121,15 @@ def worker_ended(state: State, news: WorkerEnded) -> None:
 
 def runtime_news(state: State, news: RuntimeNews) -> None:
     state.log(news.level, "runtime", news.message)
+
+
+def runtime_ready(state: State, _: RuntimeReady) -> None:
+    _forget_failed_starts(state)
+
+
+def _forget_failed_starts(state: State) -> None:
+    state.failed_starts = 0
+    state.no_start_before_s = 0.0
 
 
 def reconcile(state: State) -> None:

@@ -184,6 +184,7 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     stimuli.LaunchFailed: fleet.launch_failed,
     stimuli.WorkerEnded: fleet.worker_ended,
     stimuli.RuntimeNews: fleet.runtime_news,
+    stimuli.RuntimeReady: fleet.runtime_ready,
     stimuli.ReadyRead: _ready_read,
     stimuli.DelayedRead: _delayed_read,
     stimuli.Removed: requests.removed,

@@ -212,6 +212,11 @@ class RuntimeNews:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeReady:
+    """What runs the workers answers again: a start that failed may be tried at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReadyRead:
     """The answer to `ReadReady`; `complete` when nothing more is ready in the store."""
 
@@ -260,6 +265,7 @@ Stimulus = (
     | LaunchFailed
     | WorkerEnded
     | RuntimeNews
+    | RuntimeReady
     | ReadyRead
     | DelayedRead
     | Removed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,13 +62,27 @@ async def test_heartbeats_carry_figures(rig: Rig) -> None:
 
 
 async def test_a_unix_socket_after_an_endpoint_that_fails(rig: Rig) -> None:
-    socket = f"unix:{rig.folder}/worker.sock"
-    await rig.engine.start(socket)
+    address = f"unix:{rig.folder}/worker.sock"
+    await rig.engine.start(address)
     try:
-        agent = rig.start(bundle_fields("127.0.0.1:1", socket))
+        agent = rig.start(bundle_fields("127.0.0.1:1", address))
         await rig.engine.connected()
-        await until(lambda: "127.0.0.1:1 failed" in agent.log and f"session 1 at {socket}" in agent.log)
+        await until(lambda: "127.0.0.1:1 failed" in agent.log and f"session 1 at {address}" in agent.log)
         assert (await rig.engine.run("true")).exit_code == 0
+    finally:
+        await rig.engine.stop()
+
+
+async def test_an_endpoint_that_never_answers_costs_a_second(rig: Rig) -> None:
+    address = f"unix:{rig.folder}/worker.sock"
+    await rig.engine.start(address)
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            began_s = asyncio.get_running_loop().time()
+            agent = rig.start(bundle_fields(f"127.0.0.1:{silent.getsockname()[1]}", address))
+            await rig.engine.connected()
+            assert asyncio.get_running_loop().time() - began_s < 2.5
+            await until(lambda: "in time" in agent.log)
     finally:
         await rig.engine.stop()
 

@@ -11,6 +11,8 @@ from taskmaster_desktop.backend.core.scaling import Candidate, Decision, decide,
 from taskmaster_desktop.backend.core.stimuli import (
     LaunchFailed,
     OrderKill,
+    RuntimeNews,
+    RuntimeReady,
     SetSelfHeal,
     Shutdown,
     StopWorker,
@@ -18,7 +20,7 @@ from taskmaster_desktop.backend.core.stimuli import (
     WorkerLaunched,
 )
 from taskmaster_desktop.backend.errors import NotFound
-from taskmaster_desktop.backend.model import TaskState, WorkerState
+from taskmaster_desktop.backend.model import Level, TaskState, WorkerState
 from tests.helpers import builders
 from tests.helpers.sim_coordinator import Coordinator, Peer
 
@@ -269,6 +271,23 @@ def test_success_and_scaling_end_the_back_off(coordinator: Coordinator) -> None:
     Peer(coordinator, coordinator.launches[-1]).connect()
     coordinator.feed(WorkerEnded(worker=coordinator.launches[-1], reason="killed"))
     assert len(coordinator.launches) == count + 2, "it had been online"
+
+
+def test_a_runtime_that_answers_again_ends_the_back_off(coordinator: Coordinator) -> None:
+    coordinator.scale(1)
+    for _ in range(5):
+        coordinator.feed(LaunchFailed(worker=coordinator.launches[-1], reason="no engine"))
+        coordinator.advance(30)
+    coordinator.feed(LaunchFailed(worker=coordinator.launches[-1], reason="no engine"))
+    count = len(coordinator.launches)
+    coordinator.feed(RuntimeReady())
+    assert len(coordinator.launches) == count + 1
+
+
+def test_news_of_the_runtime_is_logged(coordinator: Coordinator) -> None:
+    coordinator.feed(RuntimeNews(level=Level.ERROR, message="No engine answers."))
+    line = coordinator.store.events[-1]
+    assert (line.level, line.kind, line.message) == (Level.ERROR, "runtime", "No engine answers.")
 
 
 def test_news_of_unknown_workers_is_nothing(coordinator: Coordinator) -> None:

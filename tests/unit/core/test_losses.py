@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from taskmaster_desktop.backend.core.stimuli import OrderKill, Shutdown, StopWorker
+from taskmaster_desktop.backend.core.stimuli import OrderKill, Shutdown, StopWorker, WorkerEnded
 from taskmaster_desktop.backend.model import Level, Outcome, TaskState, WorkerState
 from tests.helpers.sim_coordinator import Coordinator, Peer, open_attempt, unsure
 
@@ -113,6 +113,13 @@ def test_a_clean_end_is_not_blamed(coordinator: Coordinator) -> None:
     peer, number = running_task(coordinator)
     coordinator.end(peer, reason="it ended by itself", clean=True)
     assert coordinator.row(number).deaths == 0
+
+
+def test_a_worker_that_went_down_with_its_engine_is_not_blamed(coordinator: Coordinator) -> None:
+    peer, number = running_task(coordinator)
+    coordinator.feed(WorkerEnded(worker=peer.number, reason="the engine went down", excused=True))
+    row = coordinator.row(number)
+    assert (row.state, row.failures, row.deaths, row.outcome) == (TaskState.PENDING, 0, 0, Outcome.LOST)
 
 
 def test_an_adopted_worker_that_has_reconnected_is_blamed_again(coordinator: Coordinator) -> None:

@@ -54,7 +54,9 @@ def test_a_broken_promise_is_exit_code_4(
 def test_for_people_it_is_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Performance, "play", lambda _: good())
     out = Terminal()
-    run_demo(COMMON, Output(stdout=out, stderr=Terminal()), fleet=FleetOptions(), json_file=None, html_file=None)
+    run_demo(
+        COMMON, Output(stdout=out, stderr=Terminal()), fleet=FleetOptions(), json_file=None, html_file=None
+    )
     assert "All promises kept." in out.text
 
 
