@@ -59,7 +59,9 @@ def _measure(figures: Figures) -> None:
 def _fleet(workers: int = 0) -> Iterator[App]:
     with tempfile.TemporaryDirectory(prefix="taskmaster-bench-") as folder:
         app = App(
-            load_settings({"data_dir": Path(folder) / "data", "workers": workers, "runtime": "docker"}),
+            load_settings(
+                {"data_dir": Path(folder) / "data", "workers": workers, "runtime": "docker", "api": False}
+            ),
             progress=lambda text: say(f"  {text}"),
         )
         app.start()

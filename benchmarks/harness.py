@@ -24,7 +24,9 @@ def engine(workers: int = 3) -> Iterator[BackendApi]:
     """An engine whose `workers` of one slot are online."""
     with tempfile.TemporaryDirectory(prefix="taskmaster-bench-") as folder:
         app = App(
-            load_settings({"data_dir": Path(folder) / "data", "workers": workers, "runtime": "process"})
+            load_settings(
+                {"data_dir": Path(folder) / "data", "workers": workers, "runtime": "process", "api": False}
+            )
         )
         app.start()
         try:

@@ -8,7 +8,8 @@ Start order, each step undone in reverse when a later one fails:
 4. the store-writer thread;
 5. the engine, which in its own thread starts the runtime, begins a new epoch, looks for workers that an
    earlier engine left, and opens the door for workers;
-6. the wishes of the settings: self-heal, then the size of the fleet.
+6. the wishes of the settings: self-heal, then the size of the fleet;
+7. the HTTP face, on the engine's loop.
 
 Stop order: the engine (workers finish what they run for at most the grace, the rest is killed and confirmed
 dead, the door and the runtime are closed), the store-writer thread, the database and its lock.
@@ -23,6 +24,7 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from taskmaster_desktop.backend.api import BackendApi
 from taskmaster_desktop.backend.clock import SystemClock
@@ -36,9 +38,11 @@ from taskmaster_desktop.backend.core.policy import Policy
 from taskmaster_desktop.backend.engine import Engine
 from taskmaster_desktop.backend.errors import EnvironmentProblem
 from taskmaster_desktop.backend.fleet.process import ProcessRuntime
+from taskmaster_desktop.backend.http.options import HttpOptions
+from taskmaster_desktop.backend.http.server import HttpServer
 from taskmaster_desktop.backend.ports import Clock, WorkerDoor, WorkerRuntime
 from taskmaster_desktop.backend.rpc.server import GrpcDoor
-from taskmaster_desktop.backend.store import OpenedStore, Retention, open_store
+from taskmaster_desktop.backend.store import OpenedStore, Retention, lock_folder, open_store
 from taskmaster_desktop.backend.store_thread import StoreThread
 from taskmaster_desktop.docker_ctl import DockerApi, find_endpoint
 from taskmaster_desktop.paths import make_private_folder
@@ -98,7 +102,10 @@ def _open_docker(settings: Settings, progress: Callable[[str], None]) -> Docker:
         pids=settings.pids,
         network=settings.network,
         read_only=settings.read_only,
-        mounts=tuple(parse_mount(text, allowed=settings.mount_roots) for text in settings.mounts),
+        mounts=tuple(
+            parse_mount(text, allowed=settings.mount_roots, private=settings.data_dir)
+            for text in settings.mounts
+        ),
         env=settings.worker_env,
     )
     endpoint = find_endpoint(settings.docker_host)
@@ -147,6 +154,7 @@ class App:
         self._progress = progress
         self._choice: RuntimeChoice | None = None
         self._engine: Engine | None = None  # written by the thread of start and stop, read by all
+        self._http: HttpServer | None = None
         self._below = ExitStack()  # what is open under the engine
 
     @property
@@ -162,6 +170,11 @@ class App:
         if self._choice is None:
             raise RuntimeError("the app is not started")
         return self._choice
+
+    @property
+    def url(self) -> str:
+        """Where HTTP is answered; empty where it is not."""
+        return self._http.url if self._http is not None else ""
 
     @property
     def running(self) -> bool:
@@ -193,12 +206,18 @@ class App:
             make_private_folder(self.settings.data_dir)
             opened = open_store(self._database(), retention=self._retention())
             below.callback(opened.close)
+            if not Path(opened.lock.lock_file).parent.samefile(self.settings.data_dir):
+                # The database is elsewhere. Whoever cleans up asks this folder whether we run.
+                below.callback(lock_folder(self.settings.data_dir).release)
             store_thread = StoreThread(self._clock)
             below.callback(store_thread.close)
             engine = self._build_engine(opened, store_thread, choice)
             engine.start()
             below.callback(engine.stop, grace_s=0.0)
             self._apply_wishes(engine)
+            if self.settings.api:
+                self._http = HttpServer(engine, self._http_options(opened.instance_id, choice))
+                engine.host(self._http)
             self._below = below.pop_all()
         self._engine = engine
         _spare_the_collector()
@@ -229,6 +248,20 @@ class App:
         return Retention(
             max_age_s=self.settings.retention_days * DAY_S,
             max_output_bytes=int(self.settings.retention_bytes),
+        )
+
+    def _http_options(self, instance: str, choice: RuntimeChoice) -> HttpOptions:
+        settings = self.settings
+        return HttpOptions(
+            run_dir=settings.data_dir / "run",
+            instance=instance,
+            host=settings.api_host,
+            port=settings.api_port,
+            origins=settings.api_origins,
+            tls_cert=settings.api_tls_cert,
+            tls_key=settings.api_tls_key,
+            # There containers' traffic reaches the loopback as if it were this user's.
+            trust_same_user=choice.docker is None or not choice.docker.prepared.desktop,
         )
 
     def _build_engine(self, opened: OpenedStore, store_thread: StoreThread, choice: RuntimeChoice) -> Engine:

@@ -24,6 +24,8 @@ from taskmaster_desktop.backend.errors import UserError
 from taskmaster_desktop.paths import default_config_file, default_data_dir
 
 ENV_PREFIX = "TASKMASTER_DESKTOP_"
+OLD_CLIENT_ORIGIN = "http://localhost:5173"
+"""Where the development server of the old web client proxies from."""
 DEFAULT_BASE = "python:3.11-slim-bookworm"
 MIB = 2**20
 TIB = 2**40
@@ -82,6 +84,16 @@ class Settings(BaseSettings):
     )
     mount_roots: tuple[str, ...] = Field(default=(), description="a list of folders")
     worker_env: dict[str, str] = Field(default={}, description="names with their texts")
+    api: bool = Field(default=True, description="true or false")
+    api_host: str = Field(default="127.0.0.1", min_length=1, description="an address of this machine")
+    api_port: Whole = Field(
+        default=8081, ge=0, le=65535, description="a whole number from 0 (a free port) to 65535"
+    )
+    api_origins: tuple[str, ...] = Field(
+        default=(OLD_CLIENT_ORIGIN,), description="a list of origins such as http://localhost:5173"
+    )
+    api_tls_cert: Path | None = Field(default=None, description="the name of a PEM file")
+    api_tls_key: Path | None = Field(default=None, description="the name of a PEM file")
     retention_days: Whole = Field(
         default=30, ge=1, le=3650, description="a whole number of days from 1 to 3650"
     )

@@ -100,14 +100,31 @@ class Query(Protocol):
 
     def attempts(self, number: int) -> Sequence[AttemptRecord]: ...
 
-    def output(self, number: int, attempt: int) -> Sequence[OutputChunk]:
-        """What is kept, in order of offset; a gap between offsets is what was dropped."""
+    def count(self, chosen: TaskFilter) -> int:
+        """How many match. Takes as long as there are rows to look at, in short reads."""
+
+    def waiting_since(self, now_us: int) -> int | None:
+        """Since when the task that has waited longest for a worker does; None where none waits.
+
+        A task waits from its submission, or from the moment before which it must not start."""
+
+    def output(self, number: int, attempt: int, *, start: int = 0) -> Sequence[OutputChunk]:
+        """What is kept, in order of offset, from the chunk that holds `start`; a gap between offsets is what
+        was dropped."""
 
     def batch(self, number: int) -> BatchRecord | None: ...
 
     def batch_by_id(self, batch_id: bytes) -> BatchRecord | None: ...
 
+    def batches(self, *, after: int | None, limit: int, newest_first: bool) -> Sequence[BatchRecord]:
+        """At most `limit` in order of number, beyond `after`."""
+
     def totals(self) -> Totals: ...
+
+    def worker(self, number: int) -> WorkerRecord | None: ...
+
+    def worker_by_name(self, name: str) -> WorkerRecord | None:
+        """The newest of that name."""
 
     def workers(self, *, living_only: bool) -> Sequence[WorkerRecord]: ...
 
@@ -271,6 +288,15 @@ class SessionHandler(Protocol):
 
     def closed(self, session: int) -> None:
         """The stream ended, whoever ended it; called once for each admitted session."""
+
+
+class Service(Protocol):
+    """Something that runs on the engine's loop beside the engine; both calls may come twice."""
+
+    async def start(self) -> None:
+        """Raises EnvironmentProblem where it cannot run."""
+
+    async def stop(self) -> None: ...
 
 
 class WorkerDoor(Protocol):

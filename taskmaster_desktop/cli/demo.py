@@ -34,6 +34,7 @@ def run_demo(
                 "workers": 3,
                 "slots": 1,
                 "self_heal": False,
+                "api_port": 0,
             },
             quiet=True,
         )

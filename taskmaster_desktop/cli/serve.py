@@ -17,10 +17,21 @@ LOOK_EVERY_S = 1.0
 """How often it is looked whether the engine has ended by itself; signals are noticed at once."""
 
 
-def run_serve(common: Common, output: Output, *, workers: str | None, fleet: FleetOptions, grace: str) -> int:
+def run_serve(
+    common: Common,
+    output: Output,
+    *,
+    workers: str | None,
+    fleet: FleetOptions,
+    port: str | None,
+    api: bool | None,
+    grace: str,
+) -> int:
     """Returns 0 after a graceful end, 130 where a second signal cut it short."""
     grace_s = values.duration_s("--grace", grace, 0.0, MAX_GRACE_S)
-    settings = common.settings({"workers": workers, **fleet.flags()}, quiet=False)
+    settings = common.settings(
+        {"workers": workers, "api_port": port, "api": api, **fleet.flags()}, quiet=False
+    )
     app = App(settings, progress=output.note)
     interrupts = Interrupts()
     with interrupts.telling(app.hurry):
@@ -44,7 +55,8 @@ def _say_ready(app: App, output: Output) -> None:
     settings, choice, totals = app.settings, app.runtime, app.api.totals
     output.result(
         f"TaskMaster is ready: {totals.desired} worker(s) on the {choice.name} runtime ({choice.why}), "
-        f"{totals.unfinished} unfinished task(s), data in {settings.data_dir}, process {os.getpid()}."
+        f"{totals.unfinished} unfinished task(s), data in {settings.data_dir}, process {os.getpid()}"
+        f"{f', HTTP at {app.url}' if app.url else ''}."
     )
     output.json(
         {
@@ -55,5 +67,6 @@ def _say_ready(app: App, output: Output) -> None:
             "runtime_why": choice.why,
             "workers": totals.desired,
             "unfinished": totals.unfinished,
+            "url": app.url,
         }
     )

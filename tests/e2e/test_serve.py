@@ -12,7 +12,7 @@ from taskmaster_desktop.backend.clock import SystemClock
 from tests.helpers.eventually import eventually
 from tests.helpers.program import LIMIT_S, Program
 
-READY_KEYS = {"ready", "pid", "data_dir", "runtime", "runtime_why", "workers", "unfinished"}
+READY_KEYS = {"ready", "pid", "data_dir", "runtime", "runtime_why", "workers", "unfinished", "url"}
 
 
 def serving(program: Program, folder: Path, *words: str) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:

@@ -46,11 +46,15 @@ class Program:
         self.temporary = temporary
         home = work.parent / "home"
         home.mkdir(exist_ok=True)
-        self.environment = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("TASKMASTER_DESKTOP_", "XDG_"))
-        } | {"HOME": str(home), "TMPDIR": str(temporary), "TASKMASTER_DESKTOP_RUNTIME": "process"}
+        self.environment = (
+            {
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(("TASKMASTER_DESKTOP_", "XDG_"))
+            }
+            | {"HOME": str(home), "TMPDIR": str(temporary), "TASKMASTER_DESKTOP_RUNTIME": "process"}
+            | {"TASKMASTER_DESKTOP_API_PORT": "0"}
+        )
 
     def run(self, *words: str | bytes, stdin: bytes | None = None, limit_s: float = LIMIT_S) -> Done:
         process = self.start(*words, piped=stdin is not None)

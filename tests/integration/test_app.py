@@ -12,6 +12,7 @@ from taskmaster_desktop.backend.api import Submitted
 from taskmaster_desktop.backend.commands import CancelTasks, ScaleFleet, SubmitBatch, Work
 from taskmaster_desktop.backend.errors import EngineDown, EnvironmentProblem, UserError
 from taskmaster_desktop.backend.model import TaskFilter, TaskState
+from taskmaster_desktop.backend.store import lock_folder
 from taskmaster_desktop.settings import Settings
 from tests.helpers.eventually import eventually
 
@@ -19,7 +20,7 @@ LIMIT_S = 30.0
 
 
 def settings(folder: Path, **more: object) -> Settings:
-    return Settings(data_dir=folder, **{"runtime": "process"} | more)  # type: ignore[arg-type]
+    return Settings(data_dir=folder, **{"runtime": "process", "api": False} | more)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -101,6 +102,16 @@ def test_a_second_instance_is_refused_and_leaves_nothing(folder: Path) -> None:
     first.stop(grace_s=0)
     second.start()
     second.stop(grace_s=0)
+
+
+def test_a_database_elsewhere_leaves_the_folder_locked_too(folder: Path, tmp_path: Path) -> None:
+    elsewhere = f"sqlite:///{tmp_path}/elsewhere.db"
+    app = App(settings(folder, workers=0, database_url=elsewhere))
+    app.start()
+    with pytest.raises(EnvironmentProblem, match="already running"):
+        lock_folder(folder)
+    app.stop(grace_s=0)
+    lock_folder(folder).release()
 
 
 def test_a_failing_start_undoes_what_was_done(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

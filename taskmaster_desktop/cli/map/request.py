@@ -56,7 +56,13 @@ def run_map(common: Common, output: Output, request: MapRequest) -> int:
         _refuse_leftovers(common.data_dir)
     with own_folder(common.data_dir) as folder:
         settings = common.settings(
-            {"data_dir": folder, "workers": workers, "self_heal": True, **_fleet_flags(request.fleet)},
+            {
+                "data_dir": folder,
+                "workers": workers,
+                "self_heal": True,
+                "api": False,
+                **_fleet_flags(request.fleet),
+            },
             quiet=True,
         )
         run = MapRun(App(settings, progress=output.note), plan, output, SystemClock(), folder)

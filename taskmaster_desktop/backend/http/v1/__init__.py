@@ -1,0 +1,1 @@
+"""The API of this program, version 1."""
