@@ -56,7 +56,7 @@ class Fleet:
         return await self.runtime.launch(worker_record(worker_id), secret)
 
     async def one_end(self) -> Ended:
-        await until(lambda: self.ended)
+        await until(lambda: self.ended, timeout_s=20)  # two looks may be needed
         ((_, ended),) = self.ended
         return ended
 
