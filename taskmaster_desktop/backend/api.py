@@ -62,6 +62,14 @@ class BackendApi(Protocol):
         """The newest heartbeat of each connected worker, by its number."""
 
     @property
+    def heard(self) -> dict[int, int]:
+        """When the newest heartbeat of each connected worker came, in microseconds, by its number."""
+
+    @property
+    def epoch(self) -> int:
+        """Which life of the engine on this database it is; greater than every earlier one."""
+
+    @property
     def changes(self) -> int:
         """Grows with every commit: whoever shows something looks again when it has."""
 

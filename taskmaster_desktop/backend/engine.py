@@ -29,6 +29,7 @@ from taskmaster_desktop.backend.ports import (
     Clock,
     Ended,
     Query,
+    Service,
     Sighting,
     StaleEpoch,
     Store,
@@ -68,7 +69,8 @@ class Engine:
         validate: bool = False,
     ) -> None:
         self.query = query
-        self.totals = Totals()  # written by the loop, read by all; so are the next three
+        self.totals = Totals()  # written by the loop, read by all; so are the next four
+        self.epoch = 0
         self.changes = 0
         self.trouble: str | None = None
         self.fleet_trouble: str | None = None
@@ -92,6 +94,7 @@ class Engine:
         self._stop_wanted = asyncio.Event()
         self._stop_grace_s: float | None = None
         self._emptied = asyncio.Event()
+        self._services: list[Service] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._owed: set[Future[Any]] = set()  # answers that callers wait for; changed by all threads
 
@@ -120,6 +123,16 @@ class Engine:
     def hurry(self, *, grace_s: float) -> None:
         """Ask for a stop, or shorten the patience of one under way, without waiting for it."""
         self._post(self._want_stop, grace_s)
+
+    def host(self, service: Service) -> None:
+        """Run a service on the loop until the engine ends; returns when it is started. Raises as it does."""
+        if self._loop is None:
+            raise EngineDown(STOPPING)
+        asyncio.run_coroutine_threadsafe(self._start_service(service), self._loop).result()
+
+    async def _start_service(self, service: Service) -> None:
+        await service.start()
+        self._services.append(service)
 
     def abandon(self) -> None:
         """End the loop and leave all workers as they are, as a crash would; for tests of recovery."""
@@ -175,6 +188,7 @@ class Engine:
     async def _begin(self) -> None:
         recovery = await self._coordinator.begin()
         self._links.begin(recovery.epoch)
+        self.epoch = recovery.epoch
         self.totals = recovery.totals
         await self._hands.reconcile(recovery.workers)
 
@@ -217,6 +231,8 @@ class Engine:
             self._emptied.set()
 
     async def _close(self) -> None:
+        while self._services:
+            await self._services.pop().stop()
         await self._coordinator.close()
         self._links.close()
         for task in list(self._tasks):
@@ -267,10 +283,17 @@ class Engine:
     def _publish(self, group: Group) -> None:
         if not self._listeners:
             return
+        for new in group.changes.new:
+            self._tell(events.TasksAdded(batch=new.batch, first=new.record(0)))
+        changed = group.changed_tasks()
+        if changed:
+            self._tell(events.TasksChanged(changes=changed))
         for task, attempt, offset, stream, data in group.changes.output:
             self._tell(
                 events.OutputArrived(task=task, attempt=attempt, stream=stream, offset=offset, data=data)
             )
+        if group.changes.attempts:
+            self._tell(events.AttemptsEnded(attempts=tuple(group.changes.attempts)))
         if group.finished:
             self._tell(events.TasksFinished(tasks=tuple(group.finished)))
         for line in group.changes.events:
@@ -317,6 +340,8 @@ class Engine:
 
     def runtime_trouble(self, trouble: str | None) -> None:
         self.fleet_trouble = trouble
+        if trouble is None and self._coordinator.running:
+            self._coordinator.feed(stimuli.RuntimeReady())
 
     def runtime_news(self, level: Level, message: str) -> None:
         if self._coordinator.running:
@@ -338,6 +363,10 @@ class Engine:
     @property
     def usage(self) -> dict[int, Heartbeat]:
         return self._links.usage
+
+    @property
+    def heard(self) -> dict[int, int]:
+        return self._links.heard
 
     def submit(self, command: Command) -> Future[Any]:
         future: Future[Any] = Future()

@@ -16,6 +16,7 @@ from taskmaster_desktop.backend.core.instructions import (
     Sends,
 )
 from taskmaster_desktop.backend.core.state import Instructions
+from taskmaster_desktop.backend.events import TaskChange
 from taskmaster_desktop.backend.model import LoadedTasks, TaskRecord
 from taskmaster_desktop.backend.ports import Store
 
@@ -55,6 +56,14 @@ class Group:
             self.sends[session] = sends
         else:
             waiting.merge(sends)
+
+    def changed_tasks(self) -> tuple[TaskChange, ...]:
+        """Those whose state or attempt is another now; progress alone does not count."""
+        return tuple(
+            TaskChange(guard.state, record)
+            for record, guard in self.changes.tasks.values()
+            if guard is not None and (guard.state is not record.state or guard.fence != record.fence)
+        )
 
     @property
     def idle(self) -> bool:

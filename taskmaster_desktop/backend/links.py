@@ -15,6 +15,7 @@ from taskmaster_desktop.backend.errors import TaskMasterError
 from taskmaster_desktop.backend.group import Group
 from taskmaster_desktop.backend.model import OutputChunk
 from taskmaster_desktop.backend.ports import Admission, Hello, Link, SessionRefused
+from taskmaster_desktop.backend.ways import detour
 
 HEARTBEAT_S = 2.0
 ACK_DELAY_S = 0.05
@@ -26,10 +27,12 @@ class Links:
 
     Attributes:
         usage: the newest heartbeat of each connected worker; written by the loop, read by all.
+        heard: when that came, in wall microseconds; likewise.
     """
 
     def __init__(self, coordinator: Coordinator, *, instance: str, self_stop_s: float) -> None:
         self.usage: dict[int, Heartbeat] = {}
+        self.heard: dict[int, int] = {}
         self._coordinator = coordinator
         self._instance = instance
         self._self_stop_s = self_stop_s
@@ -51,6 +54,7 @@ class Links:
         self._held_acks.clear()
         self._output_seen.clear()
         self.usage.clear()
+        self.heard.clear()
 
     def close(self) -> None:
         if self._ack_timer is not None:
@@ -81,6 +85,7 @@ class Links:
             boot_id=hello.boot_id,
             slots=hello.slots,
             attempts=hello.attempts,
+            detour=detour(hello.endpoint, hello.failed_ways),
         )
         try:
             reply = self._coordinator.feed(opened)
@@ -100,6 +105,7 @@ class Links:
             number = self._coordinator.machine.worker_of(report.session)
             if number is not None:
                 self.usage[number] = report.heartbeat
+                self.heard[number] = self._coordinator.now_us()
         self._coordinator.feed(report)
 
     def closed(self, session: int) -> None:
@@ -109,6 +115,7 @@ class Links:
             number = self._coordinator.machine.worker_of(session)
             if number is not None:
                 self.usage.pop(number, None)
+                self.heard.pop(number, None)
             self._coordinator.feed(stimuli.SessionClosed(session=session))
 
     def _take_output(self, report: Report) -> None:

@@ -236,9 +236,20 @@ class WorkerRuntime(Protocol):
         """The end of the worker's own log."""
 
 
+class FailedWay(NamedTuple):
+    """An endpoint at which a worker was not let in, and why, as the worker's system says."""
+
+    endpoint: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """What a worker says first. The door has already checked that `worker_id` is its certificate's name."""
+    """What a worker says first. The door has already checked that `worker_id` is its certificate's name.
+
+    `endpoint` is where it came in, empty where the worker is too old to say; `failed_ways` are those that it
+    tried in vain just before.
+    """
 
     worker_id: str
     boot_id: str
@@ -247,6 +258,8 @@ class Hello:
     hostname: str
     pid: int
     attempts: tuple[OpenAttempt, ...]
+    endpoint: str = ""
+    failed_ways: tuple[FailedWay, ...] = ()
 
 
 class Link(Protocol):

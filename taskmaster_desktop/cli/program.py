@@ -14,6 +14,7 @@ import typer
 
 from taskmaster_desktop import __version__
 from taskmaster_desktop.cli import exit_codes
+from taskmaster_desktop.cli.client import commands_fleet, commands_tasks, commands_work
 from taskmaster_desktop.cli.common import Common
 from taskmaster_desktop.cli.fleet_options import (
     Cpus,
@@ -171,7 +172,7 @@ def map_(
     log_format: LogFormat = None,
 ) -> int:
     """See MAP_HELP."""
-    from taskmaster_desktop.cli.map import MapRequest, run_map
+    from taskmaster_desktop.cli.map.request import MapRequest, run_map
 
     common = Common(json=json, data_dir=data_dir, log_level=log_level, log_format=log_format)
     request = MapRequest(
@@ -210,6 +211,11 @@ def serve(
     cpus: Cpus = None,
     memory: Memory = None,
     docker_host: DockerHost = None,
+    port: Annotated[
+        str | None,
+        typer.Option("--port", metavar="N", help="Answer HTTP here (default: 8081; 0: a free one)."),
+    ] = None,
+    api: Annotated[bool | None, typer.Option("--api/--no-api", help="Answer HTTP (default: yes).")] = None,
     grace: Annotated[
         str, typer.Option("--grace", metavar="TIME", help="At the end, let tasks run on for so long.")
     ] = "30s",
@@ -234,11 +240,17 @@ def serve(
         memory=memory,
         docker_host=docker_host,
     )
-    return common.perform(lambda output: run_serve(common, output, workers=workers, fleet=fleet, grace=grace))
+    return common.perform(
+        lambda output: run_serve(
+            common, output, workers=workers, fleet=fleet, port=port, api=api, grace=grace
+        )
+    )
 
 
 @cli.command()
 def doctor(
+    runtime: Runtime = None,
+    docker_host: DockerHost = None,
     data_dir: DataDir = None,
     json: Json = False,
     log_level: LogLevel = None,
@@ -248,4 +260,30 @@ def doctor(
     from taskmaster_desktop.cli.doctor import run_doctor
 
     common = Common(json=json, data_dir=data_dir, log_level=log_level, log_format=log_format)
-    return common.perform(lambda output: run_doctor(common, output))
+    fleet = FleetOptions(runtime=runtime, docker_host=docker_host)
+    return common.perform(lambda output: run_doctor(common, output, fleet=fleet))
+
+
+@cli.command()
+def cleanup(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
+    docker_host: DockerHost = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+) -> int:
+    """Remove all containers, networks, volumes and images of TaskMaster from the Docker Engine, and nothing else.
+
+    What an instance that is running needs stays. The worker image is built again when it is next needed.
+    """
+    from taskmaster_desktop.cli.cleanup import run_cleanup
+
+    common = Common(json=json, data_dir=data_dir, log_level=log_level, log_format=log_format)
+    return common.perform(
+        lambda output: run_cleanup(common, output, docker_host=docker_host, dry_run=dry_run)
+    )
+
+
+for _commands in (commands_work, commands_tasks, commands_fleet):
+    _commands.register(cli)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from taskmaster_desktop.backend.commands import Work
@@ -21,22 +21,31 @@ _PLAIN, _DOUBLE, _SINGLE = "", '"', "'"
 
 @dataclass(frozen=True, slots=True)
 class ShellTemplate:
-    """A command split at its marks. `contexts[i]` is the kind of quotes around the mark after `pieces[i]`."""
+    """A command split at its marks. `marks[i]` stands after `pieces[i]`, in quotes of the kind `contexts[i]`."""
 
     pieces: tuple[str, ...]
+    marks: tuple[str, ...]
     contexts: tuple[str, ...]
 
     @classmethod
-    def parse(cls, text: str) -> ShellTemplate:
-        """Raises UserError for a mark where no quoting would be right."""
-        scanner = _Scanner(text)
+    def parse(cls, text: str, marks: Sequence[str] = (MARK,)) -> ShellTemplate:
+        """`marks` are those that will be filled, such as `{name}`; none may begin another.
+
+        Raises UserError for a mark where no quoting would be right.
+        """
+        scanner = _Scanner(text, tuple(marks))
         scanner.run()
-        return cls(tuple(scanner.pieces), tuple(scanner.contexts))
+        return cls(tuple(scanner.pieces), tuple(scanner.found), tuple(scanner.contexts))
 
     def fill(self, argument: str) -> Work:
+        """The same argument in every place."""
+        return self.fill_each(dict.fromkeys(self.marks, argument))
+
+    def fill_each(self, values: Mapping[str, str]) -> Work:
+        """Each mark's own value."""
         parts = [self.pieces[0]]
-        for context, piece in zip(self.contexts, self.pieces[1:], strict=True):
-            parts += (_quoted(argument, context), piece)
+        for mark, context, piece in zip(self.marks, self.contexts, self.pieces[1:], strict=True):
+            parts += (_quoted(values[mark], context), piece)
         return shell_work("".join(parts))
 
 
@@ -47,7 +56,12 @@ class ArgvTemplate:
     words: tuple[str, ...]
 
     def fill(self, argument: str) -> Work:
-        return Work(argv=tuple(word.replace(MARK, argument) for word in self.words))
+        return self.fill_each({MARK: argument})
+
+    def fill_each(self, values: Mapping[str, str]) -> Work:
+        """What a value contains is not looked at again, though it read like a mark."""
+        any_mark = re.compile("|".join(map(re.escape, values)))
+        return Work(argv=tuple(any_mark.sub(lambda found: values[found[0]], word) for word in self.words))
 
 
 def shell_work(command: str) -> Work:
@@ -85,9 +99,11 @@ class _Scanner:
     The stack holds what is open, innermost last: a quote, a backquote, "(" or "${".
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, marks: tuple[str, ...]) -> None:
         self.pieces = [""]
+        self.found: list[str] = []
         self.contexts: list[str] = []
+        self._marks = marks
         self._text = text
         self._stack: list[str] = []
         self._unsafe = ""  # why no mark may follow
@@ -95,9 +111,10 @@ class _Scanner:
     def run(self) -> None:
         position = 0
         while position < len(self._text):
-            if self._text.startswith(MARK, position):
-                self._mark(position)
-                position += len(MARK)
+            mark = self._mark_at(position)
+            if mark is not None:
+                self._mark(mark, position)
+                position += len(mark)
                 continue
             taken = self._step(position)
             self.pieces[-1] += self._text[position : position + taken]
@@ -107,11 +124,14 @@ class _Scanner:
     def _context(self) -> str:
         return self._stack[-1] if self._stack else _PLAIN
 
-    def _mark(self, position: int) -> None:
+    def _mark_at(self, position: int) -> str | None:
+        return next((mark for mark in self._marks if self._text.startswith(mark, position)), None)
+
+    def _mark(self, mark: str, position: int) -> None:
         before = self._text[position - 1 : position]
         if self._context != _SINGLE and before in ("\\", "$"):
             raise UserError(
-                f"{before}{MARK} would undo the quoting of {MARK}; write them apart.", field="template"
+                f"{before}{mark} would undo the quoting of {mark}; write them apart.", field="template"
             )
         reason = self._unsafe
         for opened, name in (("`", "backquotes"), ("${", "${...}")):
@@ -121,9 +141,10 @@ class _Scanner:
             reason = "in parentheses together with case"
         if reason:
             raise UserError(
-                f"{MARK} cannot be quoted safely {reason}; use --argv with a script instead.",
+                f"{mark} cannot be quoted safely {reason}; use --argv with a script instead.",
                 field="template",
             )
+        self.found.append(mark)
         self.contexts.append(self._context if self._context in (_SINGLE, _DOUBLE) else _PLAIN)
         self.pieces.append("")
 
@@ -135,9 +156,9 @@ class _Scanner:
                 self._stack.pop()
             return 1
         if char == "\\":
-            return 1 if self._text.startswith(MARK, position + 1) else 2
+            return 1 if self._mark_at(position + 1) else 2
         for opening, kind in (("$(", "("), ("${", "${")):
-            if self._text.startswith(opening, position) and not self._text.startswith(MARK, position + 1):
+            if self._text.startswith(opening, position) and not self._mark_at(position + 1):
                 self._stack.append(kind)
                 return 2
         if char in (_DOUBLE, "`"):

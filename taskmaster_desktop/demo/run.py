@@ -109,6 +109,7 @@ class Performance:
             job_env=((LEDGER_VARIABLE, str(self._ledger)),),
         )
         unsubscribe = api.subscribe(stage.listen)
+        stage.catch_up()
         with self._screen:
             moments = Scenario(
                 stage, born_us=born_us, replay=self._door.replay, on_step=self._screen.step

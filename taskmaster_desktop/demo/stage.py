@@ -29,6 +29,7 @@ LOOK_EVERY_S = 0.05
 DRAW_EVERY_S = 0.2
 REPLY_LIMIT_S = 30.0
 HOPELESS_STARTS = 3
+BEFORE_LISTENING = 50
 RUNNING = TaskFilter(states=frozenset({TaskState.RUNNING}))
 
 
@@ -76,8 +77,14 @@ class Stage:
         elif isinstance(event, Logged) and event.line.kind == "worker_online":
             self._ever_online = True
         elif isinstance(event, Logged) and event.line.kind == "worker_offline" and not self._ever_online:
-            self._lost_starts.append(event.line.message)
+            if event.line.message not in self._lost_starts:
+                self._lost_starts.append(event.line.message)
         self._bell.set()
+
+    def catch_up(self) -> None:
+        """Hear of what was logged before there was somebody to listen; what was heard already counts once."""
+        for line in self.api.query.events(limit=BEFORE_LISTENING):
+            self.listen(Logged(line=line))
 
     # === doing
     def now_us(self) -> int:

@@ -15,7 +15,7 @@ def test_help_and_version(program: Program) -> None:
     assert lines(program.run("--version")) == [f"taskmaster {__version__}"]
     listed = program.run("--help")
     assert listed.code == 0
-    for command in ("demo", "map", "serve", "doctor"):
+    for command in ("demo", "map", "serve", "doctor", "cleanup"):
         assert command in listed.out.decode()
         told = program.run(command, "--help")
         assert told.code == 0

@@ -74,7 +74,7 @@ async def test_a_worker_is_admitted_and_welcomed(
         welcome = await greeted(call, "w-1")
     assert welcome.session == 1
     assert welcome.welcome == pb.Welcome(
-        protocol_major=1, protocol_minor=0, instance="abc", heartbeat_interval_ms=2000, self_stop_ms=60_000
+        protocol_major=1, protocol_minor=1, instance="abc", heartbeat_interval_ms=2000, self_stop_ms=60_000
     )
     assert [hello.worker_id for hello in handler.hellos] == ["w-1"]
 
@@ -104,7 +104,7 @@ async def test_another_major_is_refused_naming_both(handler: RecordingHandler, s
         assert (await status_of(call))[0] is grpc.StatusCode.OK
     assert refused.permanent
     assert "2.7" in refused.reason
-    assert "1.0" in refused.reason
+    assert "1.1" in refused.reason
     assert handler.hellos == []
 
 

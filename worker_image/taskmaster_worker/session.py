@@ -23,9 +23,10 @@ from taskmaster_worker.attempts import AttemptTable
 from taskmaster_worker.outbox import Outbox
 from taskmaster_worker.secret import Bundle
 from taskmaster_worker.usage import OomCounter, UsageMeter
+from taskmaster_worker.ways import FailedWays
 
 PROTOCOL_MAJOR = 1
-PROTOCOL_MINOR = 0
+PROTOCOL_MINOR = 1
 METHOD = "/taskmaster.v1.WorkerService/Connect"
 CONNECT_FIRST_S = 1.0
 """How long the first try of an endpoint may take: what a firewall drops gets no answer. Doubled after each round."""
@@ -97,6 +98,7 @@ class Session:
         self._oom = oom
         self._heard = heard
         self._told = told
+        self._ways = FailedWays()
         self._beats = 0
         self._heartbeat_s = DEFAULT_HEARTBEAT_MS / 1000
         self._number = 0
@@ -133,6 +135,8 @@ class Session:
 
     async def _try_endpoints(self, patience_s: float) -> None:
         """Serves at the first endpoint that welcomes us, and logs why the others did not."""
+        ways = self._ways
+        ways.forget()
         for endpoint in self._bundle.endpoints:
             async with self._open_channel(endpoint) as channel:
                 stream: Stream = channel.stream_stream(
@@ -141,21 +145,20 @@ class Session:
                     response_deserializer=pb.EngineMessage.FromString,
                 )()
                 try:
-                    welcome = await self._introduce(stream, patience_s)
+                    welcome = await self._introduce(stream, endpoint, patience_s)
                     if welcome is None:
+                        ways.refused(endpoint)
                         continue
                     logger.info("session %d at %s", welcome.session, endpoint)
                     await self._serve(stream, welcome)
                     logger.info("session %d has ended", welcome.session)
                     return
                 except TimeoutError:
-                    logger.warning("no answer from %s in time", endpoint)
+                    ways.silent(endpoint)
                 except grpc.aio.AioRpcError as error:
-                    logger.warning(
-                        "connection to %s failed: %s: %s", endpoint, error.code().name, error.details()
-                    )
+                    ways.broken(endpoint, error)
                 except _CONNECTION_LOST as error:
-                    logger.warning("connection to %s ended: %s", endpoint, error)
+                    ways.ended(endpoint, error)
                 finally:
                     stream.cancel()
 
@@ -175,7 +178,7 @@ class Session:
 
     # ------------------------------------------------------------------ hello
 
-    async def _introduce(self, stream: Stream, patience_s: float) -> pb.EngineMessage | None:
+    async def _introduce(self, stream: Stream, endpoint: str, patience_s: float) -> pb.EngineMessage | None:
         """The message with the welcome; None when refused for now. `patience_s`: for the connection alone.
 
         Raises:
@@ -183,7 +186,7 @@ class Session:
         """
         # From here on whatever happens is news to this session.
         self._outbox.restart()
-        hello = self._hello()
+        hello = self._hello(endpoint)
         await asyncio.wait_for(stream.write(hello), patience_s)
         answer = await asyncio.wait_for(_next_message(stream), WELCOME_TIMEOUT_S)
         if answer is None:
@@ -203,7 +206,7 @@ class Session:
             )
         return answer
 
-    def _hello(self) -> pb.WorkerMessage:
+    def _hello(self, endpoint: str) -> pb.WorkerMessage:
         return pb.WorkerMessage(
             hello=pb.Hello(
                 protocol_major=PROTOCOL_MAJOR,
@@ -215,6 +218,8 @@ class Session:
                 hostname=socket.gethostname(),
                 pid=os.getpid(),
                 open_attempts=self._table.open_attempts(),
+                endpoint=endpoint,
+                failed_ways=self._ways.told(),
             )
         )
 

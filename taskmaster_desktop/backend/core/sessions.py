@@ -54,7 +54,8 @@ def opened(state: State, hello: SessionOpened) -> None:
         state.failed_starts = 0
     state.step_worker(worker, WorkerStep.CONNECT)
     if first or worker.adopted:
-        state.log(Level.SUCCESS, "worker_online", _online_message(worker, first), worker=worker.number)
+        message = _online_message(worker, first, hello.detour)
+        state.log(Level.SUCCESS, "worker_online", message, worker=worker.number)
     worker.adopted = False
     if worker.state is WorkerState.DRAINING:
         state.sends(hello.session).drain = True
@@ -63,9 +64,9 @@ def opened(state: State, hello: SessionOpened) -> None:
         attempts.recall(state, worker)
 
 
-def _online_message(worker: Worker, first: bool) -> str:
+def _online_message(worker: Worker, first: bool, detour: str) -> str:
     if first:
-        return f"{worker.name} is online."
+        return f"{worker.name} is online{f' {detour}' if detour else ''}."
     return f"{worker.name} was still running and is adopted with {len(worker.tasks)} task(s)."
 
 

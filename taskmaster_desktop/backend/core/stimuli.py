@@ -96,13 +96,17 @@ class OpenAttempt(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOpened:
-    """A worker (re)connected; `attempts` is everything it holds, results not yet acknowledged too."""
+    """A worker (re)connected; `attempts` is everything it holds, results not yet acknowledged too.
+
+    `detour`: by which way it came where its first one was barred, for people; else empty.
+    """
 
     session: int
     worker_id: str
     boot_id: str
     slots: int
     attempts: tuple[OpenAttempt, ...] = ()
+    detour: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from taskmaster_desktop.backend.api import BackendApi
 from taskmaster_desktop.backend.http.old import add_old_api
 from taskmaster_desktop.backend.http.options import HttpOptions
 from taskmaster_desktop.backend.http.sse import Streams
-from taskmaster_desktop.backend.http.v1 import about
+from taskmaster_desktop.backend.http.v1 import routes
 
 DESCRIPTION = "Runs commands over a fleet of workers on your own machine."
 
@@ -24,6 +24,6 @@ def build_application(api: BackendApi, options: HttpOptions, *, port: int) -> Fa
     application.state.options = options
     application.state.port = port
     application.state.streams = Streams()
-    application.include_router(about.router, prefix="/api/v1")
+    routes.install(application, api)
     add_old_api(application, api)
     return application

@@ -49,6 +49,8 @@ class Stream:
         self._dropped = 0
         self._ended = False
         self._news = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._drained.set()
 
     @property
     def ended(self) -> bool:
@@ -63,7 +65,13 @@ class Stream:
         while self._bytes > self._queue_bytes and len(self._waiting) > 1:
             self._bytes -= len(self._waiting.popleft())
             self._dropped += 1
+        if 2 * self._bytes > self._queue_bytes:
+            self._drained.clear()
         self._news.set()
+
+    async def room(self) -> None:
+        """Returns when less than half of the room is taken: for who would rather wait than have messages lost."""
+        await self._drained.wait()
 
     def end(self) -> None:
         """What waits is still sent, then the stream is over."""
@@ -91,6 +99,8 @@ class Stream:
             taken.append(self._waiting.popleft())
             size += len(taken[-1])
             self._bytes -= len(taken[-1])
+        if 2 * self._bytes <= self._queue_bytes:
+            self._drained.set()
         return taken
 
 

@@ -23,17 +23,19 @@ from taskmaster_desktop.backend.core.stimuli import (
 )
 from taskmaster_desktop.backend.errors import TaskMasterError
 from taskmaster_desktop.backend.model import Outcome, Stream, TaskOptions
-from taskmaster_desktop.backend.ports import Admission, Hello
+from taskmaster_desktop.backend.ports import Admission, FailedWay, Hello
 from taskmaster_desktop.backend.rpc._pb import worker_pb2 as pb
 
 PROTOCOL_MAJOR = 1
-PROTOCOL_MINOR = 0
+PROTOCOL_MINOR = 1
 
 MAX_ASSIGNS = 256
 """Tasks in one message down; more go into further ones."""
 MAX_ASSIGN_BYTES = 1 << 20
 """About how many bytes of tasks go into one message down; gRPC's own limit is 4 MiB."""
 MAX_SLOTS = 1024
+MAX_WAYS = 8
+"""Ways in vain that are kept of a hello."""
 MAX_TEXT = 1000
 """Characters kept of a reason or of a progress text."""
 LAST_US = 253_402_300_799_999_999
@@ -84,6 +86,10 @@ def hello_from(message: pb.WorkerMessage) -> Hello:
         hostname=_text(hello.hostname),
         pid=hello.pid,
         attempts=tuple(_open_attempt(item) for item in hello.open_attempts),
+        endpoint=_text(hello.endpoint),
+        failed_ways=tuple(
+            FailedWay(_text(way.endpoint), _text(way.reason)) for way in hello.failed_ways[:MAX_WAYS]
+        ),
     )
 
 

@@ -3,7 +3,7 @@
 `open_store` is the way in. What is SQLite's own (pragmas, locking, error codes) lives in `sqlite.py` only.
 """
 
-from taskmaster_desktop.backend.store.opening import OpenedStore, open_store
+from taskmaster_desktop.backend.store.opening import OpenedStore, lock_folder, open_store
 from taskmaster_desktop.backend.store.tidying import Retention
 
-__all__ = ["OpenedStore", "Retention", "open_store"]
+__all__ = ["OpenedStore", "Retention", "lock_folder", "open_store"]

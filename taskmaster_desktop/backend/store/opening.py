@@ -55,7 +55,7 @@ def open_store(where: str | PathLike[str], *, retention: Retention = DEFAULT_RET
     another instance holds it or the folder, the file or its schema will not do.
     """
     file = _file_of(fspath(where))
-    lock = _locked(file.parent)
+    lock = lock_folder(file.parent)
     dialect = SqliteDialect(file)
     try:
         instance_id = _prepare(dialect)
@@ -84,8 +84,12 @@ def _file_of(where: str) -> Path:
     return Path(url.database).absolute()
 
 
-def _locked(folder: Path) -> FileLock:
-    """The lock of the operating system: it goes when its process goes, however that ends."""
+def lock_folder(folder: Path) -> FileLock:
+    """Keep other instances out of a folder, which is made where it is missing.
+
+    The lock is the operating system's: it goes when its process goes, however that ends. Raises
+    EnvironmentProblem where another instance has it or the folder will not do.
+    """
     lock = FileLock(folder / LOCK, thread_local=False)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

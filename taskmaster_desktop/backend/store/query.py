@@ -27,6 +27,9 @@ from taskmaster_desktop.backend.store import codec, reading, tables
 from taskmaster_desktop.backend.store.dialect import Dialect
 from taskmaster_desktop.backend.store.selecting import Selection
 
+COUNT_ROWS = 20_000
+"""How many matches are counted in one read."""
+
 _EVENT_COLUMNS = [tables.events.c[name] for name in EventRecord._fields]
 
 
@@ -75,9 +78,28 @@ class SqlQuery:
             rows = connection.execute(query).fetchall()
         return [codec.attempt(row) for row in rows]
 
-    def output(self, number: int, attempt: int) -> Sequence[OutputChunk]:
+    def count(self, chosen: TaskFilter) -> int:
+        found = 0
+        after: int | None = 0
+        while after is not None:
+            with self._connection() as connection:
+                page = Selection(connection=connection, chosen=chosen).page(after, COUNT_ROWS)
+            found += len(page.rows)
+            after = page.stop
+        return found
+
+    def waiting_since(self, now_us: int) -> int | None:
+        with self._connection() as connection:
+            return reading.waiting_since(connection, now_us)
+
+    def output(self, number: int, attempt: int, *, start: int = 0) -> Sequence[OutputChunk]:
         output = tables.output
         query = sa.select(output).where(output.c.task == number, output.c.attempt == attempt)
+        if start:
+            holding = sa.select(sa.func.max(output.c.offset)).where(
+                output.c.task == number, output.c.attempt == attempt, output.c.offset <= start
+            )
+            query = query.where(output.c.offset >= sa.func.coalesce(holding.scalar_subquery(), 0))
         with self._connection() as connection:
             rows = connection.execute(query.order_by(output.c.offset)).fetchall()
         return [codec.chunk(row) for row in rows]
@@ -90,9 +112,31 @@ class SqlQuery:
         with self._connection() as connection:
             return reading.batch_where(connection, tables.batches.c.id == batch_id)
 
+    def batches(self, *, after: int | None, limit: int, newest_first: bool) -> Sequence[BatchRecord]:
+        number = tables.batches.c.number
+        query = sa.select(tables.batches).order_by(number.desc() if newest_first else number).limit(limit)
+        if after is not None:
+            query = query.where(number < after if newest_first else number > after)
+        with self._connection() as connection:
+            rows = connection.execute(query).fetchall()
+        return [codec.batch(row) for row in rows]
+
     def totals(self) -> Totals:
         with self._connection() as connection:
             return reading.totals(connection)
+
+    def worker(self, number: int) -> WorkerRecord | None:
+        return self._worker_where(tables.workers.c.number == number)
+
+    def worker_by_name(self, name: str) -> WorkerRecord | None:
+        return self._worker_where(tables.workers.c.name == name)
+
+    def _worker_where(self, condition: sa.ColumnElement[bool]) -> WorkerRecord | None:
+        workers = tables.workers
+        newest = sa.select(workers).where(condition).order_by(workers.c.number.desc()).limit(1)
+        with self._connection() as connection:
+            row = connection.execute(newest).one_or_none()
+        return None if row is None else codec.worker(row)
 
     def workers(self, *, living_only: bool) -> Sequence[WorkerRecord]:
         workers = tables.workers

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from taskmaster_desktop.backend.errors import EnvironmentProblem
+
 
 class Finding(NamedTuple):
     """`text` says what is so, `fix` how to mend it (empty where nothing needs mending)."""
@@ -24,3 +26,8 @@ def warn(name: str, text: str, fix: str) -> Finding:
 
 def fail(name: str, text: str, fix: str) -> Finding:
     return Finding(name, "fail", text, fix)
+
+
+def problem(name: str, status: Literal["warn", "fail"], found: EnvironmentProblem) -> Finding:
+    """What an error for people says, cause and fix apart."""
+    return Finding(name, status, str(found).removesuffix(found.fix).strip(), found.fix)

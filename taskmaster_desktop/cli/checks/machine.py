@@ -1,11 +1,10 @@
-"""Checks of the machine itself: Python, SQLite, processes, open files, Docker."""
+"""Checks of the machine itself: Python, SQLite, processes, open files."""
 
 from __future__ import annotations
 
 import os
 import platform
 import resource
-import socket
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -16,8 +15,6 @@ from taskmaster_desktop.cli.checks.finding import Finding, fail, ok, warn
 OLDEST_PYTHON = (3, 11)
 OLDEST_SQLITE = (3, 37, 0)
 FEW_FILES, TOO_FEW_FILES = 1024, 256
-DOCKER_SOCKET = "/var/run/docker.sock"
-DOCKER_LIMIT_S = 2.0
 
 
 def machine_findings() -> Iterator[Finding]:
@@ -26,7 +23,6 @@ def machine_findings() -> Iterator[Finding]:
     yield system_finding(sys.platform)
     yield pidfd_finding()
     yield files_finding(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-    yield docker_finding(os.environ.get("DOCKER_HOST") or f"unix://{DOCKER_SOCKET}")
 
 
 def python_finding(version: tuple[int, ...]) -> Finding:
@@ -72,33 +68,3 @@ def files_finding(limit: int) -> Finding:
         return ok("open files", "no limit" if limit == resource.RLIM_INFINITY else f"up to {limit:,}")
     text, fix = f"Only {limit} files may be open at once.", f"Raise it: ulimit -n {FEW_FILES}."
     return fail("open files", text, fix) if limit < TOO_FEW_FILES else warn("open files", text, fix)
-
-
-def docker_finding(host: str) -> Finding:
-    """For information: this version does not use it."""
-    path = host.removeprefix("unix://")
-    if not path.startswith("/"):
-        return ok("docker", f"an engine is named ({host}); this version does not use it yet")
-    try:
-        version = _ask_docker(path)
-    except FileNotFoundError:
-        return ok("docker", "no engine here; this version does not need one")
-    except OSError as error:
-        return ok(
-            "docker",
-            f"an engine is there but does not answer ({error.strerror or error}); it is not needed yet",
-        )
-    return ok("docker", f"an engine answers ({version}); this version does not use it yet")
-
-
-def _ask_docker(path: str) -> str:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(DOCKER_LIMIT_S)
-        connection.connect(path)
-        connection.sendall(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
-        head = connection.recv(4096).decode("latin-1")
-    for line in head.splitlines():
-        name, _, value = line.partition(":")
-        if name.strip().lower() == "api-version":
-            return f"API {value.strip()}"
-    return "of an unknown version"

@@ -7,10 +7,10 @@ thread and ends with the check.
 from __future__ import annotations
 
 import asyncio
-import shutil
+import contextlib
 import tempfile
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from taskmaster_desktop.backend.clock import SystemClock
@@ -18,72 +18,101 @@ from taskmaster_desktop.backend.core.stimuli import Report
 from taskmaster_desktop.backend.errors import EnvironmentProblem
 from taskmaster_desktop.backend.fleet.process import ProcessRuntime
 from taskmaster_desktop.backend.model import Level, WorkerRecord, WorkerState
-from taskmaster_desktop.backend.ports import Admission, Ended, Hello, Link
+from taskmaster_desktop.backend.ports import Admission, Ended, Hello, Link, WorkerRuntime
 from taskmaster_desktop.backend.rpc.server import GrpcDoor
-from taskmaster_desktop.cli.checks.finding import Finding, fail, ok, warn
+from taskmaster_desktop.cli.checks.finding import Finding, ok, problem, warn
 
-CONNECT_LIMIT_S = 20.0
+CONNECT_LIMIT_S = 10.0
 END_LIMIT_S = 5.0
+LOCAL_FIX = (
+    "Look whether a firewall, a sandbox or SELinux keeps local connections from this user's processes."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """One endpoint of the door, the name of its finding, and what to do where it is barred."""
+
+    name: str
+    endpoint: str
+    fix: str
 
 
 def worker_findings() -> Iterator[Finding]:
-    folder = Path(tempfile.mkdtemp(prefix="taskmaster-"))
+    """For workers that are processes of this machine."""
+    with tempfile.TemporaryDirectory(prefix="taskmaster-") as name:
+        folder = Path(name)
+        yield from probe(folder, ProcessRuntime(folder), "doctor", _local_ways)
+
+
+def _local_ways(endpoints: Sequence[str]) -> list[Way]:
+    names = ["worker, socket" if endpoint.startswith("unix:") else "worker, TCP" for endpoint in endpoints]
+    return [Way(name=name, endpoint=one, fix=LOCAL_FIX) for name, one in zip(names, endpoints, strict=True)]
+
+
+def probe(
+    folder: Path, runtime: WorkerRuntime, instance: str, ways: Callable[[Sequence[str]], list[Way]]
+) -> list[Finding]:
+    """One worker of `runtime` for each way. It is a failure when none of them is open.
+
+    `ways` says which of the door's endpoints are to be tried.
+    """
     try:
-        yield from asyncio.run(_Probe(folder).all_ways())
-    except EnvironmentProblem as problem:
-        yield fail("worker", str(problem).removesuffix(problem.fix).strip(), problem.fix)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        findings = asyncio.run(_Probe(folder, runtime, instance).all_ways(ways))
+    except EnvironmentProblem as found:
+        return [problem("worker", "fail", found)]
+    if all(finding.status != "ok" for finding in findings):
+        return [finding._replace(status="fail") for finding in findings]
+    return findings
 
 
 class _Probe:
-    """Implements `SessionHandler`, as far as a hello goes."""
+    """Implements `SessionHandler`, as far as a hello goes, and `RuntimeWatcher`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._door = GrpcDoor(folder, "doctor")
-        self._runtime = ProcessRuntime(folder)
+    def __init__(self, folder: Path, runtime: WorkerRuntime, instance: str) -> None:
+        self._door = GrpcDoor(folder, instance)
+        self._runtime = runtime
+        self._instance = instance
         self._greeted: dict[str, asyncio.Event] = {}
         self._ended: dict[str, asyncio.Event] = {}
         self._ends: dict[str, Ended] = {}
 
-    async def all_ways(self) -> list[Finding]:
+    async def all_ways(self, ways: Callable[[Sequence[str]], list[Way]]) -> list[Finding]:
         await self._runtime.start()
         self._runtime.watch(self)
         try:
-            await self._door.start(self)
-            findings = [
-                await self._one_way(number, endpoint)
-                for number, endpoint in enumerate(self._door.endpoints, 1)
-            ]
+            await self._door.start(self, self._runtime.listen_hosts)
+            await self._runtime.observe()  # from then on it tells of ends
+            tried = ways(self._door.endpoints)
+            return await asyncio.gather(*(self._one_way(number, way) for number, way in enumerate(tried, 1)))
         finally:
             await self._door.close()
             await self._runtime.close()
-        if findings and all(finding.status != "ok" for finding in findings):
-            return [finding._replace(status="fail") for finding in findings]
-        return findings
 
-    async def _one_way(self, number: int, endpoint: str) -> Finding:
-        name = "worker, socket" if endpoint.startswith("unix:") else "worker, TCP"
-        record = _record(number)
+    async def _one_way(self, number: int, way: Way) -> Finding:
+        record = _record(number, self._runtime.name)
         greeted = self._greeted[record.id] = asyncio.Event()
         ended = self._ended[record.id] = asyncio.Event()
         clock = SystemClock()
         begun_s = clock.now().mono_s
-        await self._runtime.launch(record, replace(self._door.secret_for(record), endpoints=(endpoint,)))
+        try:
+            await self._runtime.launch(
+                record, replace(self._door.secret_for(record), endpoints=(way.endpoint,))
+            )
+        except EnvironmentProblem as found:
+            return problem(way.name, "warn", found)
         both = [asyncio.create_task(greeted.wait()), asyncio.create_task(ended.wait())]
         await asyncio.wait(both, timeout=CONNECT_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
         took_s = clock.now().mono_s - begun_s
-        finding = ok(name, f"started and connected by mutual TLS in {took_s:.2f} s")
+        finding = ok(way.name, f"started and connected by mutual TLS in {took_s:.2f} s")
         if not greeted.is_set():
-            finding = warn(
-                name,
-                f"A worker did not connect ({await self._why_not(record)}).",
-                "Look whether a firewall, a sandbox or SELinux keeps local connections from this user's processes.",
-            )
+            finding = warn(way.name, f"A worker did not connect ({await self._why_not(record)}).", way.fix)
         await self._runtime.kill(record)
-        async with asyncio.timeout(END_LIMIT_S):
-            await ended.wait()
-        both[0].cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_LIMIT_S):
+                await ended.wait()
+        for one in both:
+            one.cancel()
         return finding
 
     async def _why_not(self, record: WorkerRecord) -> str:
@@ -110,7 +139,7 @@ class _Probe:
     # === SessionHandler
     async def admit(self, hello: Hello, _link: Link) -> Admission:
         self._greeted[hello.worker_id].set()
-        return Admission(session=1, instance="doctor", heartbeat_interval_s=2.0, self_stop_s=5.0)
+        return Admission(session=1, instance=self._instance, heartbeat_interval_s=2.0, self_stop_s=5.0)
 
     def report(self, _report: Report) -> None:
         """A probe has no work."""
@@ -119,7 +148,7 @@ class _Probe:
         """It is about to be killed anyway."""
 
 
-def _record(number: int) -> WorkerRecord:
+def _record(number: int, runtime: str) -> WorkerRecord:
     return WorkerRecord(
-        number, f"probe-{number}", f"probe-{number}", "process", WorkerState.STARTING, 1, "", "", 0, None, None, "", 0, 0
+        number, f"probe-{number}", f"probe-{number}", runtime, WorkerState.STARTING, 1, "", "", 0, None, None, "", 0, 0
     )  # fmt: skip

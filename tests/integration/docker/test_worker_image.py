@@ -201,7 +201,7 @@ def test_image_is_small_and_not_root(images: Images, built: Built) -> None:
     assert tuple(config["Entrypoint"]) == AGENT_COMMAND
     assert not config["Cmd"]
     assert not config["Volumes"]
-    assert config["Labels"] == {LABEL: "image"}
+    assert config["Labels"] == {LABEL: "image", **dict([BUILDER_LABEL.split("=")])}
     assert image["Size"] - base["Size"] < MAX_AGENT_BYTES
     check_platform(image, base)
 

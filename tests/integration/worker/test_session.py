@@ -68,6 +68,10 @@ async def test_a_unix_socket_after_an_endpoint_that_fails(rig: Rig) -> None:
         agent = rig.start(bundle_fields("127.0.0.1:1", address))
         await rig.engine.connected()
         await until(lambda: "127.0.0.1:1 failed" in agent.log and f"session 1 at {address}" in agent.log)
+        hello = rig.engine.session.hello
+        assert [(way.endpoint, way.reason) for way in hello.failed_ways] == [
+            ("127.0.0.1:1", "Connection refused")
+        ]
         assert (await rig.engine.run("true")).exit_code == 0
     finally:
         await rig.engine.stop()
@@ -83,6 +87,8 @@ async def test_an_endpoint_that_never_answers_costs_a_second(rig: Rig) -> None:
             await rig.engine.connected()
             assert asyncio.get_running_loop().time() - began_s < 2.5
             await until(lambda: "in time" in agent.log)
+            (failed,) = rig.engine.session.hello.failed_ways
+            assert (rig.engine.session.hello.endpoint, failed.reason) == (address, "no answer in time")
     finally:
         await rig.engine.stop()
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 from pathlib import Path
 
 import pytest
@@ -40,27 +38,6 @@ def test_pidfd_denied(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("os.pidfd_open", denied)
     assert machine.pidfd_finding().status == "warn"
-
-
-def test_docker_is_for_information_only(tmp_path: Path) -> None:
-    path = tmp_path / "docker.sock"
-    assert "no engine" in machine.docker_finding(f"unix://{path}").text
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-
-        def answer() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(1000)
-                connection.sendall(b"HTTP/1.0 200 OK\r\nApi-Version: 1.41\r\n\r\nOK")
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        assert "API 1.41" in machine.docker_finding(f"unix://{path}").text
-        thread.join()
-    assert "does not answer" in machine.docker_finding(f"unix://{path}").text
-    assert "named" in machine.docker_finding("tcp://elsewhere:2375").text
 
 
 def test_folders(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from taskmaster_desktop.backend.core import stimuli
 from taskmaster_desktop.backend.core.instructions import Assignment, AttemptRef, Sends
 from taskmaster_desktop.backend.model import BatchRecord, Outcome, Stream, TaskOptions
-from taskmaster_desktop.backend.ports import Admission, Hello
+from taskmaster_desktop.backend.ports import Admission, FailedWay, Hello
 from taskmaster_desktop.backend.rpc import convert
 from taskmaster_desktop.backend.rpc._pb import worker_pb2 as pb
 from taskmaster_desktop.backend.rpc.convert import ProtocolError
@@ -50,6 +50,16 @@ def test_hello() -> None:
             stimuli.OpenAttempt(14, False, True, 0),
         ),
     )  # fmt: skip
+
+
+def test_a_hello_tells_by_which_way_it_came() -> None:
+    message = hello(endpoint="172.18.0.1:4000")
+    message.hello.failed_ways.extend(
+        pb.FailedWay(endpoint="unix:/a", reason=f"{'x' * 5000}\0{number}") for number in range(20)
+    )
+    came = convert.hello_from(message)
+    assert came.endpoint == "172.18.0.1:4000"
+    assert came.failed_ways == (FailedWay("unix:/a", "x" * 1000),) * 8
 
 
 @pytest.mark.parametrize(
@@ -340,7 +350,7 @@ def test_welcome_and_refusal() -> None:
     assert convert.welcome(admission) == pb.EngineMessage(
         session=4,
         welcome=pb.Welcome(
-            protocol_major=1, protocol_minor=0, instance="abc", heartbeat_interval_ms=2000, self_stop_ms=500
+            protocol_major=1, protocol_minor=1, instance="abc", heartbeat_interval_ms=2000, self_stop_ms=500
         ),
     )
     assert convert.refused("no", permanent=True) == pb.EngineMessage(

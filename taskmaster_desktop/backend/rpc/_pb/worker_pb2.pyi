@@ -77,7 +77,7 @@ class WorkerMessage(_message.Message):
     def __init__(self, session: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., started: _Optional[_Iterable[_Union[Started, _Mapping]]] = ..., progress: _Optional[_Iterable[_Union[Progress, _Mapping]]] = ..., output: _Optional[_Iterable[_Union[Output, _Mapping]]] = ..., finished: _Optional[_Iterable[_Union[Finished, _Mapping]]] = ..., recall_answers: _Optional[_Iterable[_Union[RecallAnswer, _Mapping]]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., draining: _Optional[bool] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol_major", "protocol_minor", "worker_id", "boot_id", "agent_version", "slots", "hostname", "pid", "open_attempts")
+    __slots__ = ("protocol_major", "protocol_minor", "worker_id", "boot_id", "agent_version", "slots", "hostname", "pid", "open_attempts", "endpoint", "failed_ways")
     PROTOCOL_MAJOR_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_MINOR_FIELD_NUMBER: _ClassVar[int]
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -87,6 +87,8 @@ class Hello(_message.Message):
     HOSTNAME_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     OPEN_ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    FAILED_WAYS_FIELD_NUMBER: _ClassVar[int]
     protocol_major: int
     protocol_minor: int
     worker_id: str
@@ -96,7 +98,17 @@ class Hello(_message.Message):
     hostname: str
     pid: int
     open_attempts: _containers.RepeatedCompositeFieldContainer[OpenAttempt]
-    def __init__(self, protocol_major: _Optional[int] = ..., protocol_minor: _Optional[int] = ..., worker_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., agent_version: _Optional[str] = ..., slots: _Optional[int] = ..., hostname: _Optional[str] = ..., pid: _Optional[int] = ..., open_attempts: _Optional[_Iterable[_Union[OpenAttempt, _Mapping]]] = ...) -> None: ...
+    endpoint: str
+    failed_ways: _containers.RepeatedCompositeFieldContainer[FailedWay]
+    def __init__(self, protocol_major: _Optional[int] = ..., protocol_minor: _Optional[int] = ..., worker_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., agent_version: _Optional[str] = ..., slots: _Optional[int] = ..., hostname: _Optional[str] = ..., pid: _Optional[int] = ..., open_attempts: _Optional[_Iterable[_Union[OpenAttempt, _Mapping]]] = ..., endpoint: _Optional[str] = ..., failed_ways: _Optional[_Iterable[_Union[FailedWay, _Mapping]]] = ...) -> None: ...
+
+class FailedWay(_message.Message):
+    __slots__ = ("endpoint", "reason")
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    endpoint: str
+    reason: str
+    def __init__(self, endpoint: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class OpenAttempt(_message.Message):
     __slots__ = ("task", "attempt", "fence", "phase", "started_at_us")
