@@ -68,7 +68,7 @@ class Stage:
         self._options = TaskOptions(env=job_env)
         self._bell = threading.Event()
         self._ever_online = False  # written by the engine's thread, as is the next
-        self._lost_starts: list[str] = []
+        self._lost_starts: dict[str, None] = {}  # as a set that keeps its order
 
     def listen(self, event: Event) -> None:
         """For `BackendApi.subscribe`."""
@@ -77,8 +77,7 @@ class Stage:
         elif isinstance(event, Logged) and event.line.kind == "worker_online":
             self._ever_online = True
         elif isinstance(event, Logged) and event.line.kind == "worker_offline" and not self._ever_online:
-            if event.line.message not in self._lost_starts:
-                self._lost_starts.append(event.line.message)
+            self._lost_starts[event.line.message] = None
         self._bell.set()
 
     def catch_up(self) -> None:
@@ -117,7 +116,7 @@ class Stage:
             if self._wanted_out():
                 raise Interrupted("interrupted")
             if len(self._lost_starts) >= HOPELESS_STARTS and not self._ever_online:
-                raise NotReached(f"workers do not start ({self._lost_starts[-1].rstrip('.')})")
+                raise NotReached(f"workers do not start ({[*self._lost_starts][-1].rstrip('.')})")
             now_s = self.clock.now().mono_s
             if now_s > deadline_s:
                 raise NotReached(f"{what} was not reached within {limit_s:g} s")
