@@ -19,6 +19,7 @@ from taskmaster_desktop.backend.http.caller import Caller
 from taskmaster_desktop.backend.http.options import LOOPBACK_NAMES, HttpOptions
 from taskmaster_desktop.backend.http.token import same_token
 
+MAX_HEADER_BYTES = 32 * 1024
 MAX_JSON_BYTES = 2**20
 MAX_NDJSON_BYTES = 64 * 2**20
 BODY_LIMITS = {b"application/json": MAX_JSON_BYTES, b"application/x-ndjson": MAX_NDJSON_BYTES}
@@ -60,6 +61,7 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
             return
         try:
+            _check_size(scope["headers"])
             headers = _Headers(scope["headers"])
             self._check_host(headers, scope)
             self._check_page(headers)
@@ -128,6 +130,15 @@ class Guard:
             HTTPStatus.UNAUTHORIZED,
             "This needs the token of the instance, sent as 'Authorization: Bearer TOKEN'; "
             "its owner can read it with 'taskmaster token'.",
+        )
+
+
+def _check_size(pairs: Iterable[tuple[bytes, bytes]]) -> None:
+    """Uvicorn bounds only a head that comes in pieces."""
+    if sum(len(name) + len(value) for name, value in pairs) > MAX_HEADER_BYTES:
+        raise Refusal(
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+            f"The headers must have at most {MAX_HEADER_BYTES // 1024} KiB.",
         )
 
 

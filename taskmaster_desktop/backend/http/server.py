@@ -20,7 +20,7 @@ from taskmaster_desktop.backend.errors import EnvironmentProblem, UserError
 from taskmaster_desktop.backend.http.application import build_application
 from taskmaster_desktop.backend.http.caller import is_loopback
 from taskmaster_desktop.backend.http.connection import Connection
-from taskmaster_desktop.backend.http.guard import Guard, bracketed
+from taskmaster_desktop.backend.http.guard import MAX_HEADER_BYTES, Guard, bracketed
 from taskmaster_desktop.backend.http.options import HttpOptions
 from taskmaster_desktop.backend.http.sse import Streams
 from taskmaster_desktop.backend.http.token import load_token
@@ -28,7 +28,6 @@ from taskmaster_desktop.backend.http.token import load_token
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 256
-MAX_HEADER_BYTES = 32 * 1024
 KEEP_ALIVE_S = 30
 STOP_LIMIT_S = 1.0
 BACKLOG = 128
