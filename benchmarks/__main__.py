@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import containers, engine, floors
+from benchmarks import containers, engine, floors, http
 from benchmarks.report import Figures, machine_facts, say
 
-PARTS = {**engine.PARTS, "docker": containers.containers}
+PARTS = {**engine.PARTS, "http": http.http, "docker": containers.containers}
 
 
 def main() -> int:

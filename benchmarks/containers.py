@@ -16,7 +16,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import LIMIT_S, NOOP, engine, online, submit, until, wait_all, warm_up
+from benchmarks.harness import (
+    LIMIT_S,
+    NOOP,
+    ended_or_again,
+    engine,
+    fresh_running,
+    online,
+    submit,
+    until,
+    wait_all,
+    warm_up,
+)
 from benchmarks.report import Figures, percentile, say
 from taskmaster_desktop.app import App
 from taskmaster_desktop.backend.api import BackendApi
@@ -24,7 +35,7 @@ from taskmaster_desktop.backend.clock import SystemClock
 from taskmaster_desktop.backend.commands import ScaleFleet, Work
 from taskmaster_desktop.backend.containers.profile import DATA_LABEL
 from taskmaster_desktop.backend.errors import EnvironmentProblem
-from taskmaster_desktop.backend.model import Outcome, TaskFilter, TaskRecord, TaskState
+from taskmaster_desktop.backend.model import Outcome
 from taskmaster_desktop.docker_ctl import DockerApi, find_endpoint
 from taskmaster_desktop.settings import load_settings
 
@@ -166,15 +177,15 @@ def _pause(api: BackendApi, figures: Figures) -> None:
 
 def _strike(api: BackendApi, docker: DockerApi, how: str) -> tuple[float, float]:
     """Hit the container of a task that was never lost before; seconds to its loss and to its next start."""
-    until(lambda: len(_fresh_running(api)) > 0)
-    victim = _fresh_running(api)[0]
+    until(lambda: len(fresh_running(api)) > 0)
+    victim = fresh_running(api)[0]
     worker = next(w for w in api.query.workers(living_only=True) if w.number == victim.worker)
     struck_us = clock.now().wall_us
     if how == "pause":
         docker.pause(worker.handle)
     else:
         docker.signal(worker.handle, how)
-    until(lambda: _ended_or_again(api, victim))
+    until(lambda: ended_or_again(api, victim))
     again = api.query.task(victim.number)
     assert again is not None
     if again.attempt == victim.attempt:
@@ -183,20 +194,6 @@ def _strike(api: BackendApi, docker: DockerApi, how: str) -> tuple[float, float]
     attempt = api.query.attempts(victim.number)[0]
     assert attempt.outcome is Outcome.LOST
     return (attempt.finished_us - struck_us) / 1e6, (again.started_us - struck_us) / 1e6
-
-
-def _fresh_running(api: BackendApi) -> list[TaskRecord]:
-    running = TaskFilter(states=frozenset({TaskState.RUNNING}))
-    page = api.query.tasks(running, after=None, limit=10, newest_first=False)
-    return [task for task in page.tasks if task.attempt == 1]
-
-
-def _ended_or_again(api: BackendApi, victim: TaskRecord) -> bool:
-    task = api.query.task(victim.number)
-    assert task is not None
-    if task.attempt == victim.attempt:
-        return task.state is TaskState.COMPLETED
-    return task.started_us is not None
 
 
 def _throughput(figures: Figures) -> None:

@@ -17,12 +17,21 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from benchmarks.harness import LIMIT_S, NOOP, engine, submit, until, wait_all, warm_up
+from benchmarks.harness import (
+    LIMIT_S,
+    NOOP,
+    ended_or_again,
+    engine,
+    fresh_running,
+    submit,
+    until,
+    wait_all,
+    warm_up,
+)
 from benchmarks.report import Figures, percentile
 from taskmaster_desktop.backend.api import BackendApi
 from taskmaster_desktop.backend.clock import SystemClock
 from taskmaster_desktop.backend.commands import PauseQueue, Work
-from taskmaster_desktop.backend.model import TaskFilter, TaskRecord, TaskState
 
 NOOP_TASKS = 60_000
 SINGLE_TASKS = 4_000
@@ -190,32 +199,18 @@ def recovery(figures: Figures) -> None:
 
 def _kill_one(api: BackendApi) -> float:
     """Kill the worker of a task that was never lost before: one that is lost three times is quarantined."""
-    until(lambda: bool(_fresh_running(api)))
-    victim = _fresh_running(api)[0]
+    until(lambda: bool(fresh_running(api)))
+    victim = fresh_running(api)[0]
     worker = next(w for w in api.query.workers(living_only=True) if w.number == victim.worker)
     killed_us = clock.now().wall_us
     os.kill(int(worker.handle.split(":")[0]), signal.SIGKILL)
-    until(lambda: _seen_again(api, victim))
+    until(lambda: ended_or_again(api, victim))
     again = api.query.task(victim.number)
     assert again is not None
     assert again.started_us is not None
     if again.attempt == victim.attempt:
         return _kill_one(api)  # it was done before the signal came
     return (again.started_us - killed_us) / 1e6
-
-
-def _fresh_running(api: BackendApi) -> list[TaskRecord]:
-    running = TaskFilter(states=frozenset({TaskState.RUNNING}))
-    page = api.query.tasks(running, after=None, limit=10, newest_first=False)
-    return [task for task in page.tasks if task.attempt == 1]
-
-
-def _seen_again(api: BackendApi, victim: TaskRecord) -> bool:
-    task = api.query.task(victim.number)
-    assert task is not None
-    if task.attempt == victim.attempt:
-        return task.state is TaskState.COMPLETED
-    return task.started_us is not None
 
 
 def efficiency(figures: Figures) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from taskmaster_desktop.app import App
 from taskmaster_desktop.backend.api import BackendApi, Submitted
 from taskmaster_desktop.backend.commands import SubmitBatch, Work
-from taskmaster_desktop.backend.model import WorkerState
+from taskmaster_desktop.backend.model import TaskFilter, TaskRecord, TaskState, WorkerState
 from taskmaster_desktop.settings import load_settings
 
 LIMIT_S = 600.0
@@ -62,3 +62,19 @@ def wait_all(api: BackendApi, futures: Sequence[Future[Submitted]]) -> None:
 def warm_up(api: BackendApi) -> None:
     """Imports done, caches warm, the mean duration known."""
     wait_all(api, [submit(api, NOOP, 500)])
+
+
+def fresh_running(api: BackendApi) -> list[TaskRecord]:
+    """Running tasks that were never lost before: one that is lost three times is quarantined."""
+    running = TaskFilter(states=frozenset({TaskState.RUNNING}))
+    page = api.query.tasks(running, after=None, limit=10, newest_first=False)
+    return [task for task in page.tasks if task.attempt == 1]
+
+
+def ended_or_again(api: BackendApi, victim: TaskRecord) -> bool:
+    """Whether a task has completed in the attempt it was in, or has started another."""
+    task = api.query.task(victim.number)
+    assert task is not None
+    if task.attempt == victim.attempt:
+        return task.state is TaskState.COMPLETED
+    return task.started_us is not None

@@ -33,6 +33,9 @@ class Links:
     def __init__(self, coordinator: Coordinator, *, instance: str, self_stop_s: float) -> None:
         self.usage: dict[int, Heartbeat] = {}
         self.heard: dict[int, int] = {}
+        # By session: the worker whose figures it brought. The core may have let go of both before the end of
+        # the stream is heard, and a worker that comes back may speak in a new session before that.
+        self._speakers: dict[int, int] = {}
         self._coordinator = coordinator
         self._instance = instance
         self._self_stop_s = self_stop_s
@@ -53,6 +56,7 @@ class Links:
             link.close(reason)
         self._held_acks.clear()
         self._output_seen.clear()
+        self._speakers.clear()
         self.usage.clear()
         self.heard.clear()
 
@@ -104,6 +108,7 @@ class Links:
         if report.heartbeat is not None:
             number = self._coordinator.machine.worker_of(report.session)
             if number is not None:
+                self._speakers[report.session] = number
                 self.usage[number] = report.heartbeat
                 self.heard[number] = self._coordinator.now_us()
         self._coordinator.feed(report)
@@ -111,11 +116,11 @@ class Links:
     def closed(self, session: int) -> None:
         self._links.pop(session, None)
         self._held_acks.pop(session, None)
+        number = self._speakers.pop(session, None)
+        if number is not None and number not in self._speakers.values():
+            self.usage.pop(number, None)
+            self.heard.pop(number, None)
         if self._coordinator.running:
-            number = self._coordinator.machine.worker_of(session)
-            if number is not None:
-                self.usage.pop(number, None)
-                self.heard.pop(number, None)
             self._coordinator.feed(stimuli.SessionClosed(session=session))
 
     def _take_output(self, report: Report) -> None:
