@@ -261,7 +261,7 @@ class App:
             tls_cert=settings.api_tls_cert,
             tls_key=settings.api_tls_key,
             # There containers' traffic reaches the loopback as if it were this user's.
-            trust_same_user=choice.docker is None or not choice.docker.prepared.desktop,
+            trust_same_user=choice.docker is None or not choice.docker.prepared.forwards_as_us,
         )
 
     def _build_engine(self, opened: OpenedStore, store_thread: StoreThread, choice: RuntimeChoice) -> Engine:

@@ -21,6 +21,7 @@ from taskmaster_desktop.backend.containers.profile import KIND_AGENT, KIND_IMAGE
 from taskmaster_desktop.backend.errors import EnvironmentProblem
 
 DESKTOP = "Docker Desktop"
+ROOTLESS = "name=rootless"
 FILL_TRIES = 50
 FILL_PAUSE_S = 0.2
 
@@ -43,12 +44,19 @@ class Prepared:
         engine_id: changes when another engine answers at the same address.
         engine: for people, such as "Docker Engine 20.10.24".
         desktop: it is Docker Desktop, whose containers live in a virtual machine.
+        rootless: it runs as this user.
     """
 
     profile: Profile
     engine_id: str
     engine: str
     desktop: bool
+    rootless: bool = False
+
+    @property
+    def forwards_as_us(self) -> bool:
+        """Traffic of containers may reach the loopback as if this user had sent it."""
+        return self.desktop or self.rootless
 
 
 def prepare(
@@ -75,6 +83,7 @@ def prepare(
         engine_id=str(info.get("ID", "")),
         engine=f"Docker Engine {info.get('ServerVersion', '')}".strip(),
         desktop=info.get("OperatingSystem") == DESKTOP,
+        rootless=ROOTLESS in (info.get("SecurityOptions") or ()),
     )
 
 

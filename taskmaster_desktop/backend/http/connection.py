@@ -11,6 +11,7 @@ from taskmaster_desktop.backend.http.caller import caller_of
 
 REQUEST_LIMIT_S = 10.0
 HARD_FACTOR = 2
+WRITE_BUFFER_BYTES = 16 * 1024
 
 
 class Connection(H11Protocol):
@@ -31,6 +32,7 @@ class Connection(H11Protocol):
         ):
             transport.abort()
             return
+        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)  # a stalled reader holds that much back
         caller = caller_of(transport.get_extra_info("socket"))
         self.app_state = {**self.app_state, "caller": caller, "cut": transport.abort}
         self._watch_head()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 import json
 from collections.abc import Callable
@@ -30,6 +29,9 @@ _KINDS = (
 )
 
 
+Told = tuple[Line, bytes]
+
+
 class LogFeed:
     """Listens to the engine while somebody reads along; makes each line once for all. On the engine's loop.
 
@@ -42,6 +44,7 @@ class LogFeed:
         self._clock = clock or SystemClock()
         self._readers: list[_Reader] = []
         self.recent_json = Kept(api, self._make_recent)
+        self._recent = Kept(api, self._encode_recent)
         self._unsubscribe: Callable[[], None] | None = None
 
     async def attach(self, stream: Stream) -> Callable[[], None]:
@@ -51,7 +54,7 @@ class LogFeed:
         if self._unsubscribe is None:
             self._unsubscribe = self._api.subscribe(self._hear)
         try:
-            reader.begin(await asyncio.to_thread(recent_lines, self._api))
+            reader.begin(await self._recent.get(exact=True))
         except BaseException:
             self._detach(reader)
             raise
@@ -60,6 +63,9 @@ class LogFeed:
     def _make_recent(self) -> bytes:
         shown = [line.view() for line in recent_lines(self._api)]
         return json.dumps(shown, ensure_ascii=False).encode()
+
+    def _encode_recent(self) -> list[Told]:
+        return [(line, encoded(line)) for line in recent_lines(self._api)]
 
     def lost(self, count: int) -> bytes:
         return encoded(self._left_out(count))
@@ -89,18 +95,18 @@ class _Reader:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._held: list[tuple[Line, bytes]] | None = []
+        self._held: list[Told] | None = []
 
-    def begin(self, recent: list[Line]) -> None:
-        known = set(recent)
+    def begin(self, recent: list[Told]) -> None:
+        known = {line for line, _ in recent}
         held, self._held = self._held or [], None
-        for line in recent:
-            self._stream.put(encoded(line))
+        for _, sent in recent:
+            self._stream.put(sent)
         for line, sent in held:
             if line not in known:
                 self._stream.put(sent)
 
-    def hear(self, told: list[tuple[Line, bytes]]) -> None:
+    def hear(self, told: list[Told]) -> None:
         if self._held is not None:
             self._held = [*self._held, *told][-MAX_LINES_AT_ONCE:]
             return
