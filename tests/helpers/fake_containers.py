@@ -64,7 +64,7 @@ class FakeContainers:
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
         self._seen: dict[str, Seen] = {}
-        self._networks: set[str] = set()
+        self._networks: dict[str, Mapping[str, str]] = {}  # labels by name
         self._streams: list[FakeStream] = []
         self._made = 0
         self.held.set()
@@ -100,7 +100,7 @@ class FakeContainers:
             self.asked.append(("run", name))
             if self.refusals:
                 raise self.refusals.pop(0)
-            if body["HostConfig"]["NetworkMode"] not in self._networks | {"none"}:
+            if body["HostConfig"]["NetworkMode"] not in self._networks.keys() | {"none"}:
                 raise Absent(f"network {body['HostConfig']['NetworkMode']} not found")
         self.held.wait(10)
         container = self.add(body["Labels"][WORKER_LABEL], name=name)
@@ -135,20 +135,21 @@ class FakeContainers:
         with self._lock:
             if name not in self._networks:
                 return None
-            return {"IPAM": {"Config": [{"Subnet": "172.31.0.0/16", "Gateway": GATEWAY}]}}
+            config = [{"Subnet": "172.31.0.0/16", "Gateway": GATEWAY}]
+            return {"IPAM": {"Config": config}, "Labels": self._networks[name]}
 
     def create_network(
         self, name: str, *, options: Mapping[str, str], labels: Mapping[str, str], subnet: str | None
     ) -> None:
         self._answer()
         with self._lock:
-            self._networks.add(name)
+            self._networks[name] = labels
             self.subnets.append(subnet)
 
     def remove_network(self, name: str) -> None:
         self._answer()
         with self._lock:
-            self._networks.discard(name)
+            self._networks.pop(name, None)
 
     # === what people and the system do
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -97,15 +98,14 @@ def _agent_volume(api: PreparingApi, own: str) -> str:
         "Labels": {LABEL: KIND_AGENT},
         "HostConfig": {"Binds": [f"{name}:{AGENT_FOLDER}"], "NetworkMode": "none"},
     }
-    helper = f"{name}-filler"
     for _ in range(FILL_TRIES):
         try:
-            api.create(helper, body)
+            helper = api.create(f"{name}-filler", body)
             break
         except Conflict:  # another instance is at it; its volume is full when its helper is gone
             time.sleep(FILL_PAUSE_S)
     else:
-        api.remove(helper)  # left by a start that was cut short
-        api.create(helper, body)
+        # Left by a start that was cut short, or somebody else's: a name is no reason to take it away.
+        helper = api.create(f"{name}-filler-{secrets.token_hex(3)}", body)
     api.remove(helper)
     return name

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from taskmaster_desktop.backend.containers.api import Conflict, ContainerApi
 from taskmaster_desktop.backend.containers.profile import (
@@ -36,11 +38,14 @@ class Surroundings:
         self._subnet: str | None = None  # made anew, it must lead to the address the door listens on
 
     def prepare(self) -> tuple[str, ...]:
-        """See that the bridge is there; returns the addresses by which it leads to this machine."""
+        """See that the bridge is there; returns the addresses by which it leads to this machine.
+
+        Raises EnvironmentProblem where somebody else's network has the name.
+        """
         if not self._wanted:
             return ()
         with self._lock:
-            network = self._api.network(self.network_name)
+            network = self._network()
             if network is None:
                 labels = {
                     LABEL: KIND_NETWORK,
@@ -55,10 +60,19 @@ class Surroundings:
                     )
                 except Conflict:
                     log.info("the network %s has just been made by another call", self.network_name)
-                network = self._api.network(self.network_name)
+                network = self._network()
             configs = (network or {}).get("IPAM", {}).get("Config") or []
             self._subnet = configs[0]["Subnet"] if configs else None
             return tuple(config["Gateway"].partition("/")[0] for config in configs if config.get("Gateway"))
+
+    def _network(self) -> Mapping[str, Any] | None:
+        network = self._api.network(self.network_name)
+        if network is not None and (network.get("Labels") or {}).get(INSTANCE_LABEL) != self._instance:
+            raise EnvironmentProblem(
+                f"A network {self.network_name} that is not of this program is in the Docker Engine.",
+                fix="Rename or remove it, or let workers do without a network (--no-network).",
+            )
+        return network
 
     def is_another_engine(self, engine_id: str) -> bool:
         """Whether an engine with another id answered last time; remembers this one."""
@@ -74,7 +88,8 @@ class Surroundings:
         return before != engine_id
 
     def dismantle(self) -> None:
-        """Take the bridge away, unless somebody is still on it."""
+        """Take the bridge away, unless somebody is still on it; one that is not ours stays."""
         if self._wanted:
             with contextlib.suppress(EnvironmentProblem, Conflict):
-                self._api.remove_network(self.network_name)
+                if self._network() is not None:
+                    self._api.remove_network(self.network_name)

@@ -107,7 +107,7 @@ def test_with_tls_it_serves_other_machines_and_wants_the_token(
 
 
 def _own_address() -> str:
-    """Of this machine, as others would call it; of the loopback's network where it has no other."""
+    """Of this machine, as others would call it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))

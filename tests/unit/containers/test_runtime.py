@@ -15,7 +15,7 @@ from taskmaster_desktop.backend.clock import SystemClock
 from taskmaster_desktop.backend.containers import events, runtime
 from taskmaster_desktop.backend.containers.api import Absent, Conflict
 from taskmaster_desktop.backend.containers.preparing import Prepared
-from taskmaster_desktop.backend.containers.profile import Profile
+from taskmaster_desktop.backend.containers.profile import INSTANCE_LABEL, Profile
 from taskmaster_desktop.backend.containers.runtime import ContainerRuntime
 from taskmaster_desktop.backend.errors import EnvironmentProblem
 from taskmaster_desktop.backend.model import Level
@@ -324,6 +324,18 @@ async def test_a_start_without_an_engine_leaves_nothing(api: FakeContainers, tmp
     with pytest.raises(EnvironmentProblem, match="No Docker Engine"):
         await fleet.runtime.start()
     await fleet.runtime.close()
+
+
+@pytest.mark.parametrize("labels", [{}, {INSTANCE_LABEL: "another"}])
+async def test_a_network_of_somebody_else_with_our_name_is_neither_used_nor_taken_away(
+    api: FakeContainers, tmp_path: Path, labels: dict[str, str]
+) -> None:
+    api.create_network(NETWORK, options={}, labels=labels, subnet=None)
+    fleet = Fleet(api, tmp_path)
+    with pytest.raises(EnvironmentProblem, match="not of this program"):
+        await fleet.runtime.start()
+    await fleet.runtime.close()
+    assert api.networks == {NETWORK}
 
 
 # === following another life
